@@ -1,1 +1,5 @@
-//! PID 1 inside a kernel target's VM.
+//! What the host and the guest init of a kernel target say to each other.
+
+#![forbid(unsafe_code)]
+
+pub mod wire;

@@ -1,0 +1,205 @@
+//! What happens once per job, before the session: everything that a parked guest cannot know.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::stat::Mode;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_settime};
+use vmtest_guest::wire::{Frame, JOB_DIR, JOB_FILE, Job, Modules, Network, Place, RootAccess};
+
+use crate::children::Children;
+use crate::ports::Stream;
+use crate::sentence::{Result, Saying as _};
+use crate::{ioctl, network};
+
+/// Where the job's root is put together, before the session moves it onto `/`.
+pub(crate) const ROOT: &str = "/vm/root";
+/// What the command writes to an overlay root.
+pub(crate) const UPPER: &str = "/vm/scratch/upper";
+/// The name server file that covers the root's own.
+pub(crate) const RESOLV_CONF: &str = "/vm/resolv.conf";
+const LOWER: &str = "/vm/lower";
+const SCRATCH: &str = "/vm/scratch";
+const SHARES: &str = "/vm/shares";
+
+/// The directory in which the agent writes the job.
+pub(crate) struct JobDirectory(Inotify);
+
+impl JobDirectory {
+    /// Notices a job from now on.
+    pub(crate) fn watch() -> Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+            .saying("cannot watch for the job (the kernel needs CONFIG_INOTIFY_USER=y)")?;
+        inotify.add_watch(JOB_DIR, AddWatchFlags::IN_CLOSE_WRITE).saying("cannot watch for the job")?;
+        Ok(Self(inotify))
+    }
+
+    fn job_written(&self) -> bool {
+        let events = self.0.read_events().unwrap_or_default();
+        let name = Path::new(JOB_FILE).file_name();
+        events.iter().any(|event| event.name.as_deref() == name)
+    }
+}
+
+/// Parks: does nothing but reap, until a job is there.
+pub(crate) fn wait_for_job(jobs: &JobDirectory, children: &mut Children) -> Result<Job> {
+    loop {
+        let mut fds = [
+            PollFd::new(jobs.0.as_fd(), PollFlags::POLLIN),
+            PollFd::new(children.death(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(format!("cannot wait for the job: {error}")),
+        }
+        children.reap(None);
+        if jobs.job_written() {
+            return read_job();
+        }
+    }
+}
+
+/// Reads the job that the host wrote.
+pub(crate) fn read_job() -> Result<Job> {
+    let bytes = fs::read(JOB_FILE).saying(format_args!("cannot read {JOB_FILE}"))?;
+    Job::from_bytes(&bytes)
+        .ok_or_else(|| "the job makes no sense: guest and host are of different versions".to_owned())
+}
+
+/// Makes this guest's random numbers its own.
+pub(crate) fn seed_random(entropy: &[u8]) -> Result<()> {
+    let random = File::options().write(true).open("/dev/urandom").saying("cannot open /dev/urandom")?;
+    match ioctl::add_entropy(&random, entropy) {
+        // The reseed request is newer than 4.17; a kernel without it reseeds by itself.
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINVAL) => {
+            Err(error).saying("cannot seed the random numbers")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sets the wall clock to the host's.
+pub(crate) fn set_clock(realtime_ns: u64) -> Result<()> {
+    let time = TimeSpec::from_duration(Duration::from_nanos(realtime_ns));
+    clock_settime(ClockId::CLOCK_REALTIME, time).saying("cannot set the clock")
+}
+
+/// Gives the guest the host's name, so that it resolves as it does there.
+pub(crate) fn set_host_name(name: &OsStr) -> Result<()> {
+    nix::unistd::sethostname(name).saying("cannot set the host name")
+}
+
+/// Brings up `lo`, and the card where there is one.
+pub(crate) fn bring_network_up(wanted: Option<&Network>, stream: &mut Stream) -> Result<()> {
+    if let Err(sentence) = network::bring_loopback_up() {
+        // A kernel without IP is a fine thing to test on.
+        stream.send(&Frame::Notice(sentence))?;
+    }
+    let Some(wanted) = wanted else { return Ok(()) };
+    network::configure_card(wanted)?;
+    fs::write(RESOLV_CONF, network::resolv_conf(wanted)).saying("cannot write resolv.conf")
+}
+
+/// The shares that were mounted, and what became of the root.
+pub(crate) struct Shares {
+    /// Written through to the host at the end.
+    pub(crate) writable: Vec<OwnedFd>,
+    /// Whether [`UPPER`] collects what the command writes.
+    pub(crate) overlay: bool,
+}
+
+/// Mounts every share, and the root with what covers it.
+pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
+    let overlay = mount_root(job, stream)?;
+    let mut shares = Shares { writable: Vec::new(), overlay };
+    let more = job.shares.iter().map(|share| (&share.tag, share.writable));
+    let modules = module_tags(job.modules.as_ref()).map(|tag| (tag, false));
+    for (tag, writable) in more.chain(modules) {
+        let point = share_point(tag);
+        mount_9p(tag, &point, writable)?;
+        if writable {
+            let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            shares.writable.push(open(&point, flags, Mode::empty()).saying(point.display())?);
+        }
+    }
+    if job.root.access == RootAccess::Writable {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        shares.writable.push(open(ROOT, flags, Mode::empty()).saying(ROOT)?);
+    }
+    Ok(shares)
+}
+
+fn module_tags(modules: Option<&Modules>) -> impl Iterator<Item = &String> {
+    modules.into_iter().flat_map(|modules| &modules.layers).filter_map(|layer| match layer {
+        Place::Share(tag) => Some(tag),
+        Place::InRoot(_) => None,
+    })
+}
+
+/// Where a share is mounted before the session binds it to its places.
+pub(crate) fn share_point(tag: &str) -> PathBuf {
+    Path::new(SHARES).join(tag)
+}
+
+/// Returns whether the root is an overlay.
+fn mount_root(job: &Job, stream: &mut Stream) -> Result<bool> {
+    for dir in [ROOT, LOWER, SCRATCH] {
+        fs::create_dir_all(dir).saying(format_args!("cannot create {dir}"))?;
+    }
+    if job.root.access == RootAccess::Writable {
+        mount_9p(&job.root.tag, Path::new(ROOT), true)?;
+        return Ok(false);
+    }
+    mount_9p(&job.root.tag, Path::new(LOWER), false)?;
+    mount(Some("scratch"), SCRATCH, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
+        .saying("cannot mount a tmpfs (the kernel needs CONFIG_TMPFS=y)")?;
+    let work = format!("{SCRATCH}/work");
+    for dir in [UPPER, &work] {
+        fs::create_dir_all(dir).saying(format_args!("cannot create {dir}"))?;
+    }
+    let options = format!("lowerdir={LOWER},upperdir={UPPER},workdir={work}");
+    match mount(Some("overlay"), ROOT, Some("overlay"), MsFlags::empty(), Some(options.as_str())) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            let why = match error {
+                Errno::ENODEV => "the kernel has no overlayfs (CONFIG_OVERLAY_FS)".to_owned(),
+                error => format!("overlayfs does not accept the root share ({error})"),
+            };
+            stream.send(&Frame::Notice(format!(
+                "{why}: the root is read-only, with a tmpfs on /tmp, /var/tmp, /run and /mnt"
+            )))?;
+            mount(Some(LOWER), ROOT, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .saying("cannot bind the root")?;
+            Ok(false)
+        }
+    }
+}
+
+/// Mounts the 9p share `tag`. What the guest cannot write is cached without asking the host again; what it can is kept
+/// coherent.
+fn mount_9p(tag: &str, point: &Path, writable: bool) -> Result<()> {
+    fs::create_dir_all(point).saying(point.display())?;
+    let cache = if writable { "mmap" } else { "loose" };
+    // 512000 is what the virtio transport carries at most.
+    let options = format!("trans=virtio,version=9p2000.L,msize=512000,cache={cache}");
+    let flags = if writable { MsFlags::empty() } else { MsFlags::MS_RDONLY };
+    mount(Some(tag), point, Some("9p"), flags, Some(options.as_str())).map_err(|error| {
+        let why = match error {
+            Errno::ENODEV => ": the kernel has no 9p file system (CONFIG_9P_FS)",
+            Errno::ENOENT | Errno::EINVAL | Errno::EPROTONOSUPPORT => {
+                ": the kernel has no 9p transport over virtio (CONFIG_NET_9P_VIRTIO)"
+            }
+            _ => "",
+        };
+        format!("cannot mount the share `{tag}`: {error}{why}")
+    })
+}
