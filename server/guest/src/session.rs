@@ -20,7 +20,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, chroot, setsid};
-use vmtest_guest::wire::{CommandSpec, Job, Modules, Place, RootAccess, Stdio};
+use vmtest_guest::wire::{Bind, CommandSpec, Job, Modules, RootAccess, Stdio};
 
 use crate::sentence::{Result, Saying as _};
 use crate::setup::{self, RESOLV_CONF, ROOT, share_point};
@@ -89,12 +89,7 @@ struct Sources {
 
 impl Sources {
     fn open(job: &Job) -> Result<Self> {
-        let from_modules =
-            job.modules.iter().flat_map(|modules| &modules.layers).filter_map(|layer| match layer {
-                Place::Share(tag) => Some(tag),
-                Place::InRoot(_) => None,
-            });
-        let tags = job.shares.iter().map(|share| &share.tag).chain(from_modules);
+        let tags = job.shares.iter().map(|share| &share.tag);
         let shares = tags
             .map(|tag| Ok((tag.clone(), open_path(&share_point(tag))?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
@@ -185,13 +180,10 @@ impl NewRoot {
     }
 
     fn mount_shares(&self, job: &Job, sources: &Sources) -> Result<()> {
-        for share in &job.shares {
-            let source = descriptor_path(sources.share(&share.tag)?);
-            for point in &share.points {
-                let point = Path::new(point);
-                self.create_dir(point)?;
-                bind(&source, point)?;
-            }
+        for Bind { tag, point } in &job.binds {
+            let point = Path::new(point);
+            self.create_dir(point)?;
+            bind(&descriptor_path(sources.share(tag)?), point)?;
         }
         Ok(())
     }
@@ -222,10 +214,7 @@ impl NewRoot {
         let layers = modules
             .layers
             .iter()
-            .map(|layer| match layer {
-                Place::InRoot(path) => Ok(PathBuf::from(path)),
-                Place::Share(tag) => Ok(PathBuf::from(descriptor_path(sources.share(tag)?))),
-            })
+            .map(|tag| Ok(descriptor_path(sources.share(tag)?)))
             .collect::<Result<Vec<_>>>()?;
         let point = Path::new("/lib/modules").join(&modules.release);
         if !point.is_dir() && !self.overlay {
@@ -234,7 +223,7 @@ impl NewRoot {
         }
         fs::create_dir_all(&point).saying(format_args!("cannot create {}", point.display()))?;
         if let [only] = layers.as_slice() {
-            return bind(&only.to_string_lossy(), &point);
+            return bind(only, &point);
         }
         // Layers are reached by short links, because a path may hold what overlayfs reads as syntax.
         let mut lower = Vec::new();
@@ -242,7 +231,7 @@ impl NewRoot {
         for (number, layer) in layers.iter().enumerate() {
             let name = format!("/run/lock/{number}");
             fs::create_dir(&name).saying(&name)?;
-            bind(&layer.to_string_lossy(), Path::new(&name))?;
+            bind(layer, Path::new(&name))?;
             lower.push(name);
         }
         let options = format!("lowerdir={}", lower.join(":"));
@@ -250,8 +239,7 @@ impl NewRoot {
             mount(Some("overlay"), &point, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()));
         if mounted.is_err() {
             // Without overlayfs the modules are there, if not their index.
-            let last = layers.last().map(|layer| layer.to_string_lossy().into_owned()).unwrap_or_default();
-            bind(&last, &point)?;
+            bind(layers.last().map_or("", String::as_str), &point)?;
         }
         // The overlay holds its layers; their mounts need not show.
         nix::mount::umount2("/run/lock", nix::mount::MntFlags::MNT_DETACH)

@@ -14,7 +14,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
-use vmtest_guest::wire::{Frame, JOB_DIR, JOB_FILE, Job, Modules, Network, Place, RootAccess};
+use vmtest_guest::wire::{Frame, JOB_DIR, JOB_FILE, Job, Network, RootAccess, Share};
 
 use crate::children::Children;
 use crate::ports::Stream;
@@ -121,9 +121,8 @@ pub(crate) struct Shares {
 pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
     let overlay = mount_root(job, stream)?;
     let mut shares = Shares { writable: Vec::new(), overlay };
-    let more = job.shares.iter().map(|share| (&share.tag, share.writable));
-    let modules = module_tags(job.modules.as_ref()).map(|tag| (tag, false));
-    for (tag, writable) in more.chain(modules) {
+    for Share { tag, writable } in &job.shares {
+        let writable = *writable;
         let point = share_point(tag);
         mount_9p(tag, &point, writable)?;
         if writable {
@@ -136,13 +135,6 @@ pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
         shares.writable.push(open(ROOT, flags, Mode::empty()).saying(ROOT)?);
     }
     Ok(shares)
-}
-
-fn module_tags(modules: Option<&Modules>) -> impl Iterator<Item = &String> {
-    modules.into_iter().flat_map(|modules| &modules.layers).filter_map(|layer| match layer {
-        Place::Share(tag) => Some(tag),
-        Place::InRoot(_) => None,
-    })
 }
 
 /// Where a share is mounted before the session binds it to its places.

@@ -39,8 +39,10 @@ pub struct Job {
     pub umask: u32,
     /// The root share.
     pub root: Root,
-    /// More shares, a parent before its child.
+    /// More shares.
     pub shares: Vec<Share>,
+    /// Where they appear, a parent before its child.
+    pub binds: Vec<Bind>,
     /// What appears at `/lib/modules/<release>`.
     pub modules: Option<Modules>,
     /// The network, when there is a card.
@@ -74,10 +76,17 @@ pub enum RootAccess {
 pub struct Share {
     /// The 9p mount tag.
     pub tag: String,
-    /// Where it appears, in this order; absolute paths.
-    pub points: Vec<OsString>,
     /// Whether writes reach the host.
     pub writable: bool,
+}
+
+/// A place at which a share appears.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    /// The share's tag.
+    pub tag: String,
+    /// An absolute path.
+    pub point: OsString,
 }
 
 /// Kernel modules for `modprobe`.
@@ -85,17 +94,8 @@ pub struct Share {
 pub struct Modules {
     /// `uname -r`.
     pub release: String,
-    /// Directories laid over one another, the first on top.
-    pub layers: Vec<Place>,
-}
-
-/// A directory that the guest can reach.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
-    /// At this path under the root share.
-    InRoot(OsString),
-    /// The root of the share with this tag.
-    Share(String),
+    /// Tags of shares laid over one another, the first on top.
+    pub layers: Vec<String>,
 }
 
 /// The addresses of QEMU's user-mode network.
@@ -408,8 +408,9 @@ mod tests {
             hostname: "host".into(),
             umask: 0o22,
             root: Root { tag: "root".into(), access: RootAccess::Overlay },
-            shares: vec![Share { tag: "project".into(), points: vec![odd.clone()], writable: true }],
-            modules: Some(Modules { release: "6.1".into(), layers: vec![Place::InRoot(odd.clone())] }),
+            shares: vec![Share { tag: "project".into(), writable: true }],
+            binds: vec![Bind { tag: "project".into(), point: odd.clone() }],
+            modules: Some(Modules { release: "6.1".into(), layers: vec!["modules".into()] }),
             network: None,
             command: CommandSpec {
                 script: Some("true".into()),
