@@ -2,5 +2,8 @@
 
 pub mod event;
 pub mod executor;
+pub mod initramfs;
+pub mod kernel;
+pub mod modules;
 pub mod runner;
 pub mod verdict;
