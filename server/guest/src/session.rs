@@ -20,7 +20,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, chroot, setsid};
-use vmtest_guest::wire::{Bind, CommandSpec, Job, Modules, RootAccess, Stdio};
+use vmtest_guest::wire::{Bind, CommandSpec, Job, RootAccess, Stdio};
 
 use crate::sentence::{Result, Saying as _};
 use crate::setup::{self, RESOLV_CONF, ROOT, share_point};
@@ -31,6 +31,9 @@ pub(crate) const ARGUMENT: &str = "session";
 pub(crate) const OVERLAY: &str = "overlay";
 /// The root is the share itself.
 pub(crate) const PLAIN: &str = "plain";
+
+/// Where kernel modules are.
+const MODULES: &str = "/lib/modules";
 
 /// Enters the root and becomes the command; a sentence on the status descriptor says why that failed, its end without one
 /// that it did not.
@@ -61,9 +64,6 @@ fn become_command(overlay: bool) -> Result<()> {
     root.cover_temporary_directories()?;
     root.mount_run()?;
     root.mount_shares(&job, &sources)?;
-    if let Some(modules) = &job.modules {
-        root.mount_modules(modules, &sources)?;
-    }
     if let Some(resolv_conf) = &sources.resolv_conf {
         root.cover_resolv_conf(resolv_conf)?;
     }
@@ -180,10 +180,13 @@ impl NewRoot {
     }
 
     fn mount_shares(&self, job: &Job, sources: &Sources) -> Result<()> {
-        for Bind { tag, point } in &job.binds {
+        for Bind { tag, point, optional } in &job.binds {
+            let source = descriptor_path(sources.share(tag)?);
             let point = Path::new(point);
-            self.create_dir(point)?;
-            bind(&descriptor_path(sources.share(tag)?), point)?;
+            match self.create_dir(point).and_then(|()| bind(&source, point)) {
+                Err(sentence) if !optional => return Err(sentence),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -193,14 +196,16 @@ impl NewRoot {
         if path.is_dir() {
             return Ok(());
         }
-        let on_tmpfs = ["/mnt", "/run", "/tmp", "/dev"].iter().any(|dir| path.starts_with(dir));
+        if !self.overlay && path.starts_with(MODULES) && Path::new(MODULES).is_dir() {
+            // The other kernels' modules are of no use in this guest.
+            mount_tmpfs(MODULES, "mode=0755")?;
+        }
+        let on_tmpfs = ["/mnt", "/run", "/tmp", "/dev", MODULES].iter().any(|dir| path.starts_with(dir));
         match (self.overlay, self.access) {
-            (false, RootAccess::Writable) if !path.starts_with("/mnt") && !path.starts_with("/run") => {
-                Err(format!(
-                    "the mount point {} does not exist, and with `rw` none is created outside /mnt, because that would be on the host",
-                    path.display()
-                ))
-            }
+            (false, RootAccess::Writable) if !on_tmpfs || path.starts_with("/tmp") => Err(format!(
+                "the mount point {} does not exist, and with `rw` none is created outside /mnt, because that would be on the host",
+                path.display()
+            )),
             (false, _) if !on_tmpfs => Err(format!(
                 "the mount point {} does not exist in the read-only root; use one under /mnt",
                 path.display()
@@ -208,42 +213,6 @@ impl NewRoot {
             _ => fs::create_dir_all(path)
                 .saying(format_args!("cannot create the mount point {}", path.display())),
         }
-    }
-
-    fn mount_modules(&self, modules: &Modules, sources: &Sources) -> Result<()> {
-        let layers = modules
-            .layers
-            .iter()
-            .map(|tag| Ok(descriptor_path(sources.share(tag)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let point = Path::new("/lib/modules").join(&modules.release);
-        if !point.is_dir() && !self.overlay {
-            // Nothing may be created in the root itself: a tmpfs over the parent has room for the mount point.
-            mount_tmpfs("/lib/modules", "mode=0755")?;
-        }
-        fs::create_dir_all(&point).saying(format_args!("cannot create {}", point.display()))?;
-        if let [only] = layers.as_slice() {
-            return bind(only, &point);
-        }
-        // Layers are reached by short links, because a path may hold what overlayfs reads as syntax.
-        let mut lower = Vec::new();
-        mount_tmpfs("/run/lock", "mode=1777")?;
-        for (number, layer) in layers.iter().enumerate() {
-            let name = format!("/run/lock/{number}");
-            fs::create_dir(&name).saying(&name)?;
-            bind(layer, Path::new(&name))?;
-            lower.push(name);
-        }
-        let options = format!("lowerdir={}", lower.join(":"));
-        let mounted =
-            mount(Some("overlay"), &point, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()));
-        if mounted.is_err() {
-            // Without overlayfs the modules are there, if not their index.
-            bind(layers.last().map_or("", String::as_str), &point)?;
-        }
-        // The overlay holds its layers; their mounts need not show.
-        nix::mount::umount2("/run/lock", nix::mount::MntFlags::MNT_DETACH)
-            .saying("cannot hide the module layers")
     }
 
     fn cover_resolv_conf(&self, source: &OwnedFd) -> Result<()> {

@@ -43,8 +43,6 @@ pub struct Job {
     pub shares: Vec<Share>,
     /// Where they appear, a parent before its child.
     pub binds: Vec<Bind>,
-    /// What appears at `/lib/modules/<release>`.
-    pub modules: Option<Modules>,
     /// The network, when there is a card.
     pub network: Option<Network>,
     /// What runs.
@@ -87,15 +85,8 @@ pub struct Bind {
     pub tag: String,
     /// An absolute path.
     pub point: OsString,
-}
-
-/// Kernel modules for `modprobe`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Modules {
-    /// `uname -r`.
-    pub release: String,
-    /// Tags of shares laid over one another, the first on top.
-    pub layers: Vec<String>,
+    /// Whether the command can do without it where the root has no room for it.
+    pub optional: bool,
 }
 
 /// The addresses of QEMU's user-mode network.
@@ -409,8 +400,7 @@ mod tests {
             umask: 0o22,
             root: Root { tag: "root".into(), access: RootAccess::Overlay },
             shares: vec![Share { tag: "project".into(), writable: true }],
-            binds: vec![Bind { tag: "project".into(), point: odd.clone() }],
-            modules: Some(Modules { release: "6.1".into(), layers: vec!["modules".into()] }),
+            binds: vec![Bind { tag: "project".into(), point: odd.clone(), optional: false }],
             network: None,
             command: CommandSpec {
                 script: Some("true".into()),
