@@ -1,9 +1,26 @@
 //! One target from kernel to verdict.
 
+pub mod accelerator;
+pub mod agent;
+mod agent_client;
+#[path = "console_stub.rs"]
+pub mod console;
+mod decide;
 pub mod event;
 pub mod executor;
 pub mod initramfs;
+mod job;
 pub mod kernel;
+mod line_limit;
+mod live;
 pub mod modules;
+mod prepare;
+pub mod qemu;
+mod qemu_executor;
+#[cfg(test)]
+mod mutate;
 pub mod runner;
+mod stream;
 pub mod verdict;
+
+pub use qemu_executor::QemuExecutor;

@@ -1,0 +1,113 @@
+//! KVM where it works, else TCG, and the sentence that says why.
+//!
+//! `/dev/kvm` may exist and be forbidden, make QEMU abort, or run guests that never get anywhere. What is forbidden is asked
+//! for again each time; what is broken is remembered until the host boots again.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::event::Accelerator;
+
+/// Which accelerator to try, and why not the better one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// To be tried first.
+    pub accelerator: Accelerator,
+    /// One sentence, when it is not KVM.
+    pub why_not_kvm: Option<String>,
+}
+
+/// Remembers that KVM is broken for one QEMU with one kind of processor.
+#[derive(Debug, Clone)]
+pub struct KvmMemory {
+    file: PathBuf,
+    boot_id: String,
+}
+
+impl KvmMemory {
+    /// The memory for `qemu` with `cpu` (QEMU's `-cpu`), kept under the cache directory.
+    pub fn new(cache: &Path, qemu: &Path, cpu: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (qemu, cpu).hash(&mut hasher);
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        Self { file: cache.join("kvm-broken").join(format!("{:016x}", hasher.finish())), boot_id }
+    }
+
+    /// Why KVM does not work, if that was found since the host's boot.
+    pub fn broken(&self) -> Option<String> {
+        let text = fs::read_to_string(&self.file).ok()?;
+        let (boot_id, reason) = text.split_once('\n')?;
+        (boot_id == self.boot_id && !boot_id.is_empty()).then(|| reason.to_owned())
+    }
+
+    /// Remembers the reason. A cache that cannot be written costs the next run a new attempt, no more.
+    pub fn remember(&self, reason: &str) {
+        let write = || {
+            let parent = self.file.parent()?;
+            fs::create_dir_all(parent).ok()?;
+            let mut file = tempfile::NamedTempFile::new_in(parent).ok()?;
+            std::io::Write::write_all(&mut file, format!("{}\n{reason}", self.boot_id).as_bytes()).ok()?;
+            file.persist(&self.file).ok()
+        };
+        if write().is_none() {
+            tracing::debug!(file = %self.file.display(), "cannot remember that KVM is broken");
+        }
+    }
+}
+
+/// Asks the host.
+pub fn choose(memory: &KvmMemory) -> Choice {
+    if let Some(reason) = memory.broken() {
+        return emulate(format!("{reason} (found before in this boot of the host)"));
+    }
+    choose_by_device(Path::new("/dev/kvm"))
+}
+
+fn choose_by_device(device: &Path) -> Choice {
+    match File::options().read(true).write(true).open(device) {
+        Ok(_) => Choice { accelerator: Accelerator::Kvm, why_not_kvm: None },
+        Err(error) => emulate(match error.kind() {
+            ErrorKind::NotFound => "this machine has no /dev/kvm".to_owned(),
+            ErrorKind::PermissionDenied => {
+                "/dev/kvm is not open to you; `sudo usermod -aG kvm $USER` and a new login change that".to_owned()
+            }
+            _ => format!("/dev/kvm cannot be opened: {error}"),
+        }),
+    }
+}
+
+fn emulate(reason: String) -> Choice {
+    Choice { accelerator: Accelerator::Tcg, why_not_kvm: Some(reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_device_is_emulated_and_said() {
+        let choice = choose_by_device(Path::new("/nonexistent/kvm"));
+        assert_eq!(choice.accelerator, Accelerator::Tcg);
+        assert!(choice.why_not_kvm.unwrap().contains("no /dev/kvm"));
+    }
+
+    #[test]
+    fn broken_kvm_is_remembered_for_this_boot_only() {
+        let cache = tempfile::tempdir().unwrap();
+        let memory = KvmMemory::new(cache.path(), Path::new("/usr/bin/qemu"), "host");
+        assert_eq!(memory.broken(), None);
+        memory.remember("QEMU died");
+        assert_eq!(memory.broken().as_deref(), Some("QEMU died"));
+        let after_reboot = KvmMemory { boot_id: "another".to_owned(), ..memory.clone() };
+        assert_eq!(after_reboot.broken(), None);
+    }
+
+    #[test]
+    fn another_cpu_model_is_another_question() {
+        let cache = tempfile::tempdir().unwrap();
+        KvmMemory::new(cache.path(), Path::new("/usr/bin/qemu"), "host").remember("no");
+        assert_eq!(KvmMemory::new(cache.path(), Path::new("/usr/bin/qemu"), "qemu64").broken(), None);
+    }
+}

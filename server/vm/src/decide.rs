@@ -1,0 +1,205 @@
+//! The run's decisions, as pure functions: what comes after a boot that failed, and what the verdict is.
+
+use std::time::Duration;
+
+use vmtest_guest::wire::{Exit, ExitStatus};
+
+use crate::console::KernelBug;
+use crate::event::Accelerator;
+use crate::verdict::{Failure, Verdict};
+
+/// Why a boot ended without an answer of the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BootEnd {
+    /// QEMU could not be started.
+    NotStarted(String),
+    /// QEMU ended; how, in words.
+    Died(String),
+    /// QEMU says that the processor failed (`internal-error`).
+    AcceleratorFailed,
+    /// Not one byte came from the console for this long.
+    Silent(Duration),
+    /// No sign of life came for this long.
+    Stalled(Duration),
+    /// The boot took longer than its limit.
+    TimedOut(Duration),
+    /// The console shows a bug, and the guest goes on somehow.
+    KernelBug,
+    /// The connection to monitor or agent broke.
+    Unreachable(String),
+    /// The user stopped it.
+    Cancelled,
+}
+
+/// What was seen of a machine by the time it was gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// The last lines of the console.
+    pub(crate) console: Vec<String>,
+    /// Whether the console said anything.
+    pub(crate) console_seen: bool,
+    /// A bug of the kernel on the console.
+    pub(crate) bug: Option<KernelBug>,
+    /// The guest init's last words.
+    pub(crate) fatal: Option<String>,
+    /// A likely cause of what the console shows.
+    pub(crate) cause: Option<String>,
+    /// QEMU's standard error.
+    pub(crate) qemu_stderr: Vec<String>,
+    /// QEMU's reason for leaving (`ShutdownCause`).
+    pub(crate) shutdown: Option<String>,
+}
+
+/// What comes after a boot that failed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Next {
+    /// Boot under TCG; KVM is to be remembered as broken, for this reason, if that works.
+    FallBack(String),
+    /// Boot once more; why.
+    Retry(String),
+    /// It stays failed.
+    GiveUp(Verdict),
+}
+
+/// Decides after a failed boot. `retried` says that this was the second boot under TCG.
+pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool, report: &Report) -> Next {
+    if *end == BootEnd::Cancelled {
+        return Next::GiveUp(Verdict::Cancelled);
+    }
+    let explained = report.fatal.is_some() || report.cause.is_some();
+    if accelerator == Accelerator::Kvm && !explained {
+        let first_words = report.qemu_stderr.first().map_or(String::new(), |line| format!(": {line}"));
+        match end {
+            BootEnd::Died(how) if !report.console_seen => {
+                return Next::FallBack(format!("QEMU ended at its start ({how}){first_words}"));
+            }
+            BootEnd::AcceleratorFailed => {
+                return Next::FallBack(format!("QEMU reports an internal error of KVM{first_words}"));
+            }
+            BootEnd::Silent(time) => {
+                return Next::FallBack(format!("a guest said nothing for {} s", time.as_secs()));
+            }
+            _ => {}
+        }
+    }
+    if accelerator == Accelerator::Tcg && !retried && !explained {
+        match end {
+            BootEnd::Stalled(time) | BootEnd::Silent(time) => {
+                return Next::Retry(format!("the guest stopped making progress for {} s", time.as_secs()));
+            }
+            BootEnd::KernelBug | BootEnd::Died(_) if report.bug.is_some() => {
+                let title = report.bug.as_ref().map_or("", |bug| bug.title.as_str());
+                return Next::Retry(format!("the kernel failed while it booted ({title})"));
+            }
+            _ => {}
+        }
+    }
+    Next::GiveUp(boot_failed(end, report))
+}
+
+fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
+    if let Some(sentence) = &report.fatal {
+        return Verdict::BootFailed(report.failure(sentence.clone(), None));
+    }
+    if let Some(cause) = &report.cause {
+        let what = report.bug.as_ref().map_or_else(|| "the guest did not boot".to_owned(), |bug| bug.title.clone());
+        return Verdict::BootFailed(report.failure(what, Some(cause)));
+    }
+    if let Some(bug) = &report.bug {
+        return Verdict::KernelBug { title: bug.title.clone() };
+    }
+    let quiet = "nothing came from the guest's console: is this a kernel for this machine, with CONFIG_SERIAL_8250_CONSOLE?";
+    let slow = "set `boot_timeout` if the machine is only slow";
+    let (reason, help) = match end {
+        BootEnd::NotStarted(why) => (format!("QEMU cannot be started: {why}"), None),
+        BootEnd::Died(how) if report.shutdown.as_deref() == Some("guest-reset") => {
+            (format!("the guest restarted before it was up ({how})"), None)
+        }
+        BootEnd::Died(how) => (format!("QEMU ended before the guest was up ({how})"), None),
+        BootEnd::AcceleratorFailed => ("QEMU reports an internal error of its accelerator".to_owned(), None),
+        BootEnd::Silent(time) => (format!("the guest said nothing for {} s", time.as_secs()), Some(quiet)),
+        BootEnd::Stalled(time) => {
+            let help = if report.console_seen { slow } else { quiet };
+            (format!("the guest stopped making progress for {} s, before its agent answered", time.as_secs()), Some(help))
+        }
+        BootEnd::TimedOut(time) => (format!("the guest was not up after {} s", time.as_secs_f64()), Some(slow)),
+        BootEnd::KernelBug => ("the kernel failed while it booted".to_owned(), None),
+        BootEnd::Unreachable(why) => (format!("the connection to QEMU or its guest broke: {why}"), None),
+        BootEnd::Cancelled => return Verdict::Cancelled,
+    };
+    Verdict::BootFailed(report.failure(reason, help))
+}
+
+/// How a machine that had booted came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RunEnd {
+    /// The command ended.
+    Ended(Exit),
+    /// The guest init could not start it; one sentence.
+    SetupFailed(String),
+    /// QEMU ended; how, in words.
+    Died(String),
+    /// The command took longer than this.
+    TimedOut(Duration),
+    /// The set-up took longer than this.
+    SetupTimedOut(Duration),
+    /// The connection to the guest broke while QEMU was running.
+    Unreachable(String),
+    /// The user stopped it.
+    Cancelled,
+}
+
+/// The truth about a target whose guest was up.
+pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -> Verdict {
+    if *end == RunEnd::Cancelled {
+        return Verdict::Cancelled;
+    }
+    if let Some(bug) = report.bug.as_ref().filter(|_| fail_on_kernel_bug).filter(|bug| is_believed(bug, end)) {
+        return Verdict::KernelBug { title: bug.title.clone() };
+    }
+    match end {
+        RunEnd::Ended(exit) => match exit.status {
+            ExitStatus::Code(0) => Verdict::Passed,
+            ExitStatus::Code(exit_code) => Verdict::Failed { exit_code },
+            ExitStatus::Signal(signal) => Verdict::Killed { signal },
+        },
+        RunEnd::TimedOut(limit) => Verdict::TimedOut { limit: *limit },
+        RunEnd::SetupFailed(sentence) => Verdict::BootFailed(report.failure(sentence.clone(), None)),
+        RunEnd::SetupTimedOut(limit) => Verdict::BootFailed(report.failure(
+            format!("the guest was up, but not set up {} s after its start", limit.as_secs_f64()),
+            Some("set `boot_timeout` if the machine is only slow"),
+        )),
+        RunEnd::Died(how) => {
+            let reason = match report.shutdown.as_deref() {
+                Some("guest-reset") => "the guest restarted before the command ended".to_owned(),
+                Some("guest-shutdown") => "the guest powered itself off before the command ended".to_owned(),
+                _ => match &report.bug {
+                    Some(bug) => format!("the guest died: {}", bug.title),
+                    None => format!("QEMU ended before the command did ({how})"),
+                },
+            };
+            Verdict::Lost(report.failure(reason, None))
+        }
+        RunEnd::Unreachable(why) => Verdict::Lost(report.failure(format!("the connection to the guest broke: {why}"), None)),
+        RunEnd::Cancelled => Verdict::Cancelled,
+    }
+}
+
+/// A guest that still answers must show the bug in its taint flags, because any program can write to the console.
+fn is_believed(bug: &KernelBug, end: &RunEnd) -> bool {
+    match end {
+        RunEnd::Ended(exit) => bug.confirmed_by(exit.tainted_before, exit.tainted_after),
+        _ => true,
+    }
+}
+
+impl Report {
+    fn failure(&self, reason: String, help: Option<&str>) -> Failure {
+        Failure {
+            reason,
+            help: help.map(str::to_owned),
+            console: self.console.clone(),
+            qemu_stderr: self.qemu_stderr.clone(),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! From a target to what QEMU shares and the guest init is told.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use vmtest_config::{Command, InheritEnv, KernelSystem, RootAccess, Target};
+use vmtest_guest::wire::{self, Bind, CommandSpec, Job, Network, Share, Stdio};
+
+use crate::executor::WindowSize;
+use crate::modules::IndexOutcome;
+use crate::qemu::machine::ShareDevice;
+
+/// Where the project appears in every guest, as in the original vmtest.
+const PROJECT_POINT: &str = "/mnt/vmtest";
+/// QEMU's user-mode network as it is without options (docs/system/devices/net.rst).
+const USER_NETWORK: Network =
+    Network { address: [10, 0, 2, 15], prefix: 24, gateway: [10, 0, 2, 2], dns: [10, 0, 2, 3] };
+/// Appended to `PATH`: the guest's user is root, the host's may not have these.
+const SYSTEM_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// What is shared with the guest, and where it appears there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// QEMU's exports; the root comes first.
+    pub(crate) devices: Vec<ShareDevice>,
+    /// Places in the guest, a parent before its child.
+    pub(crate) binds: Vec<Bind>,
+}
+
+impl Shares {
+    /// The shares of a kernel target. `project` is canonical.
+    pub(crate) fn new(target: &Target, system: &KernelSystem, project: &Path, modules: Option<(&str, &IndexOutcome)>) -> Self {
+        let mut shares = Self::default();
+        let root_is_host = system.rootfs == Path::new("/");
+        shares.export("root", &system.rootfs, system.root_access == RootAccess::Writable);
+        shares.export("project", project, true);
+        shares.bind("project", Path::new(PROJECT_POINT));
+        if root_is_host && project != Path::new("/") {
+            shares.bind("project", project);
+        }
+        for (number, mount) in target.vm.mounts.iter().enumerate() {
+            let tag = format!("mount{number}");
+            shares.export(&tag, &mount.host_path, mount.writable);
+            shares.bind(&tag, &mount.guest_path);
+        }
+        if let Some((release, outcome)) = modules {
+            shares.add_modules(release, outcome, &system.rootfs);
+        }
+        // A parent sorts before its child; places at the same depth do not matter to each other.
+        shares.binds.sort_by(|one, other| Path::new(&one.point).cmp(Path::new(&other.point)));
+        shares
+    }
+
+    fn add_modules(&mut self, release: &str, outcome: &IndexOutcome, rootfs: &Path) {
+        let point = Path::new("/lib/modules").join(release);
+        match outcome {
+            IndexOutcome::AsIs { dir } => {
+                let there = [rootfs.join("lib/modules"), rootfs.join("usr/lib/modules")];
+                if !there.iter().any(|place| dir == &place.join(release)) {
+                    self.export("modules", dir, false);
+                    self.bind_optional("modules", &point);
+                }
+            }
+            IndexOutcome::Built { dir, links_into } => {
+                self.export("modules", dir, false);
+                self.bind_optional("modules", &point);
+                self.export("module-files", links_into, false);
+                self.bind_optional("module-files", links_into);
+            }
+            IndexOutcome::NotPossible { .. } => {}
+        }
+    }
+
+    fn export(&mut self, tag: &str, path: &Path, writable: bool) {
+        self.devices.push(ShareDevice { tag: tag.to_owned(), path: path.to_owned(), writable });
+    }
+
+    fn bind(&mut self, tag: &str, point: &Path) {
+        self.binds.push(Bind { tag: tag.to_owned(), point: point.into(), optional: false });
+    }
+
+    fn bind_optional(&mut self, tag: &str, point: &Path) {
+        self.binds.push(Bind { tag: tag.to_owned(), point: point.into(), optional: true });
+    }
+}
+
+/// The window of the user's terminal, for a target that has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attached {
+    /// A command: no input.
+    No,
+    /// Input without a terminal.
+    Pipe,
+    /// A terminal.
+    Window(WindowSize),
+}
+
+/// The job for the guest init, with the clock and the random bytes of this moment.
+pub(crate) fn job(target: &Target, system: &KernelSystem, project: &Path, shares: &Shares, attached: Attached) -> io::Result<Job> {
+    let mut entropy = vec![0; 64];
+    File::open("/dev/urandom")?.read_exact(&mut entropy)?;
+    let cwd: OsString = if system.rootfs == Path::new("/") { project.into() } else { "/".into() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Job {
+        realtime_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+        entropy,
+        hostname: nix::unistd::gethostname().unwrap_or_else(|_| "vmtest".into()),
+        umask: umask(),
+        root: wire::Root {
+            tag: "root".to_owned(),
+            access: match system.root_access {
+                RootAccess::Overlay => wire::RootAccess::Overlay,
+                RootAccess::ReadOnly => wire::RootAccess::ReadOnly,
+                RootAccess::Writable => wire::RootAccess::Writable,
+            },
+        },
+        shares: shares
+            .devices
+            .iter()
+            .filter(|device| device.tag != "root")
+            .map(|device| Share { tag: device.tag.clone(), writable: device.writable })
+            .collect(),
+        binds: shares.binds.clone(),
+        network: target.vm.network.then_some(USER_NETWORK),
+        command: CommandSpec {
+            script: match &target.command {
+                Command::Shell(text) => Some(text.into()),
+                Command::Interactive => None,
+            },
+            env: environment(target, std::env::vars_os(), &cwd),
+            cwd,
+            stdio: match attached {
+                Attached::No => Stdio::Output,
+                Attached::Pipe => Stdio::Pipe,
+                Attached::Window(WindowSize { rows, cols }) => Stdio::Terminal { rows, cols },
+            },
+        },
+    })
+}
+
+/// The command's whole environment, from what the host has and the target says.
+fn environment(
+    target: &Target,
+    host: impl IntoIterator<Item = (OsString, OsString)>,
+    cwd: &OsStr,
+) -> Vec<(OsString, OsString)> {
+    let mut env: BTreeMap<OsString, OsString> = [("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root"), ("SHELL", "/bin/sh")]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+    env.extend(host.into_iter().filter(|(name, _)| match &target.inherit_env {
+        InheritEnv::All => true,
+        InheritEnv::None => name == "TERM" && target.command == Command::Interactive,
+        InheritEnv::Only(names) => names.iter().any(|wanted| name == wanted.as_str()),
+    }));
+    // The guest's root reads files of another user, which git refuses without this; only the environment is certain to
+    // reach it, because /etc may be read-only.
+    let count = env.get(OsStr::new("GIT_CONFIG_COUNT")).and_then(|count| count.to_str()?.parse::<usize>().ok()).unwrap_or(0);
+    env.insert(format!("GIT_CONFIG_KEY_{count}").into(), "safe.directory".into());
+    env.insert(format!("GIT_CONFIG_VALUE_{count}").into(), "*".into());
+    env.insert("GIT_CONFIG_COUNT".into(), (count + 1).to_string().into());
+    // A path that leads to the working directory by another way (a symbolic link) is kept, as a shell keeps it.
+    let same = |path: &OsString| std::fs::canonicalize(path).is_ok_and(|path| path == Path::new(cwd));
+    if !env.get(OsStr::new("PWD")).is_some_and(same) {
+        env.insert("PWD".into(), cwd.to_owned());
+    }
+    let path = env.entry("PATH".into()).or_default();
+    *path = with_system_path(path);
+    env.extend(target.env.iter().map(|(name, value)| (name.into(), value.into())));
+    env.into_iter().collect()
+}
+
+fn with_system_path(path: &OsStr) -> OsString {
+    let mut dirs: Vec<&[u8]> = path.as_bytes().split(|byte| *byte == b':').filter(|dir| !dir.is_empty()).collect();
+    for dir in SYSTEM_PATH {
+        if !dirs.contains(&dir.as_bytes()) {
+            dirs.push(dir.as_bytes());
+        }
+    }
+    OsStr::from_bytes(&dirs.join(&b':')).to_owned()
+}
+
+/// The process's file mode creation mask. umask(2) can only be read by changing it, for all threads.
+fn umask() -> u32 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| u32::from_str_radix(status.lines().find_map(|line| line.strip_prefix("Umask:"))?.trim(), 8).ok())
+        .unwrap_or(0o022)
+}
+
+/// The project's directory as the guest sees it: without symbolic links, because the root's are the root's own.
+pub(crate) fn canonical_project(target: &Target) -> io::Result<PathBuf> {
+    std::fs::canonicalize(&target.project_dir)
+}

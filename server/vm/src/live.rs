@@ -1,0 +1,192 @@
+//! A running virtual machine: its process and everything that listens to it.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::agent_client::AgentClient;
+use crate::console::{Console, ConsoleEvent};
+use crate::decide::Report;
+use crate::event::EventKind;
+use crate::qemu::machine::{Descriptors, Machine};
+use crate::qemu::monitor::{Monitor, MonitorEvent};
+use crate::qemu::process::{Process, Start};
+use crate::stream::{self, Control, Progress};
+
+/// A machine that was started. [`Live::end`] must be called to learn what was seen; dropping it kills it.
+pub(crate) struct Live {
+    pub(crate) process: Process,
+    pub(crate) agent: AgentClient,
+    /// What the guest init says.
+    pub(crate) control: mpsc::UnboundedReceiver<Control>,
+    /// Changes at every sign of life.
+    pub(crate) progress: watch::Receiver<u64>,
+    /// What the console has shown so far that ends a boot.
+    pub(crate) alarms: watch::Receiver<Alarms>,
+    /// Bytes for the guest init's input port.
+    pub(crate) input: Option<UnixStream>,
+    console: Arc<Mutex<Console>>,
+    console_task: JoinHandle<()>,
+    stream_task: JoinHandle<()>,
+    monitor_socket: Option<UnixStream>,
+    monitor: Option<Monitor>,
+    shutdown: Option<String>,
+}
+
+/// What the console has shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Alarms {
+    /// Any byte at all.
+    pub(crate) spoke: bool,
+    /// A bug of the kernel, whole.
+    pub(crate) bug: bool,
+}
+
+impl Live {
+    /// Starts QEMU and the tasks that listen to the guest. Console lines and output go to `events`.
+    pub(crate) async fn start(
+        qemu: &Path,
+        machine: &Machine,
+        initramfs: &OwnedFd,
+        events: &mpsc::Sender<EventKind>,
+    ) -> io::Result<Self> {
+        let (console, console_end) = socket_pair()?;
+        let (monitor, monitor_end) = socket_pair()?;
+        let (agent, agent_end) = socket_pair()?;
+        let (stream, stream_end) = socket_pair()?;
+        let (input, input_end) = socket_pair()?;
+        let descriptors = Descriptors {
+            initramfs: initramfs.as_raw_fd(),
+            console: console_end.as_raw_fd(),
+            monitor: monitor_end.as_raw_fd(),
+            agent: agent_end.as_raw_fd(),
+            stream: stream_end.as_raw_fd(),
+            input: input_end.as_raw_fd(),
+        };
+        let arguments = machine.arguments(&descriptors).words().to_vec();
+        tracing::debug!(?qemu, ?arguments, "starting QEMU");
+        let start = Start { program: qemu.to_owned(), arguments, descriptors: descriptors.all().to_vec() };
+        let process = Process::start(start).await?;
+        // QEMU has its own copies; ours would keep the streams open after its end.
+        drop((console_end, monitor_end, agent_end, stream_end, input_end));
+
+        let progress = watch::Sender::new(0);
+        let alarms = watch::Sender::new(Alarms::default());
+        let shared_console = Arc::new(Mutex::new(Console::new()));
+        let (control_sender, control) = mpsc::unbounded_channel();
+        let progress_receiver = progress.subscribe();
+        let alarms_receiver = alarms.subscribe();
+        let console_task =
+            tokio::spawn(listen(console, shared_console.clone(), events.clone(), alarms, progress.clone()));
+        let stream_task = tokio::spawn(stream::pump(stream, events.clone(), control_sender, progress));
+        Ok(Self {
+            process,
+            agent: AgentClient::new(agent),
+            control,
+            progress: progress_receiver,
+            alarms: alarms_receiver,
+            input: Some(input),
+            console: shared_console,
+            console_task,
+            stream_task,
+            monitor_socket: Some(monitor),
+            monitor: None,
+            shutdown: None,
+        })
+    }
+
+    /// Waits for the monitor's greeting; its events go to the returned receiver.
+    pub(crate) async fn connect_monitor(&mut self) -> io::Result<mpsc::UnboundedReceiver<MonitorEvent>> {
+        let socket = self.monitor_socket.take().ok_or_else(|| io::Error::other("the monitor is connected already"))?;
+        let (monitor, events) = Monitor::connect(socket).await?;
+        self.monitor = Some(monitor);
+        Ok(events)
+    }
+
+    /// Whether QEMU says that the processor itself failed.
+    pub(crate) async fn accelerator_failed(&self) -> bool {
+        match &self.monitor {
+            Some(monitor) => monitor.internal_error().await,
+            None => false,
+        }
+    }
+
+    /// Ends the machine if it still runs, waits until nothing of it is left, and tells what was seen.
+    pub(crate) async fn end(mut self, monitor_events: Option<mpsc::UnboundedReceiver<MonitorEvent>>) -> Report {
+        let monitor = self.monitor.take();
+        let quit = async {
+            if let Some(monitor) = &monitor {
+                monitor.quit().await;
+            }
+        };
+        self.process.end(quit).await;
+        // With QEMU gone both streams end; what was in them is read first.
+        let _ = (&mut self.console_task).await;
+        let _ = (&mut self.stream_task).await;
+        if let Some(mut events) = monitor_events {
+            while let Ok(event) = events.try_recv() {
+                if let MonitorEvent::Shutdown(reason) = event {
+                    self.shutdown = Some(reason);
+                }
+            }
+        }
+        let mut console = self.console.lock().expect("no holder panics");
+        console.finish();
+        Report {
+            console: console.tail(),
+            console_seen: console.spoke(),
+            bug: console.bug().cloned(),
+            fatal: console.guest_fatal().map(str::to_owned),
+            cause: console.likely_cause().map(str::to_owned),
+            qemu_stderr: self.process.stderr(),
+            shutdown: self.shutdown.take(),
+        }
+    }
+}
+
+/// How a process ended, in words.
+pub(crate) fn in_words(status: io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+fn socket_pair() -> io::Result<(UnixStream, StdUnixStream)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs))
+}
+
+/// Reads the console to its end.
+async fn listen(
+    mut socket: UnixStream,
+    console: Arc<Mutex<Console>>,
+    events: mpsc::Sender<EventKind>,
+    alarms: watch::Sender<Alarms>,
+    progress: Progress,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = socket.read(&mut buffer).await {
+        stream::note_progress(&progress);
+        let found = console.lock().expect("no holder panics").push(&buffer[..count]);
+        alarms.send_if_modified(|alarms| {
+            let bug = found.iter().any(|event| matches!(event, ConsoleEvent::Bug(_)));
+            let changed = !alarms.spoke || (bug && !alarms.bug);
+            *alarms = Alarms { spoke: true, bug: alarms.bug || bug };
+            changed
+        });
+        for event in found {
+            let event = match event {
+                ConsoleEvent::Line(line) => EventKind::Console { line },
+                ConsoleEvent::Bug(bug) => EventKind::KernelBug { title: bug.title, excerpt: bug.excerpt },
+            };
+            let _ = events.send(event).await;
+        }
+    }
+}

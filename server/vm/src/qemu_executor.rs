@@ -1,0 +1,446 @@
+//! One target from kernel to verdict, in order. [`Run::carry_out`] names every step.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+use vmtest_config::{Command, KernelSystem, QemuCommand, Target};
+use vmtest_guest::wire::{Exit, Input, to_bytes};
+
+use crate::accelerator::{self, KvmMemory};
+use crate::decide::{self, BootEnd, Next, RunEnd};
+use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind, Start};
+use crate::executor::{Executor, TargetIo, Terminal, TerminalInput};
+use crate::job::{self, Attached};
+use crate::live::{Live, in_words};
+use crate::prepare::{self, Prepared};
+use crate::qemu::machine::Machine;
+use crate::qemu::monitor::MonitorEvent;
+use crate::stream::Control;
+use crate::verdict::Verdict;
+
+/// A KVM guest's firmware and kernel speak within a second; one that says nothing for this long is not running.
+const KVM_SILENCE: Duration = Duration::from_secs(4);
+/// An emulated guest may share its processor with many others.
+const STALL: Duration = Duration::from_secs(60);
+/// `boot_timeout` where the target has none.
+const KVM_BOOT: Duration = Duration::from_secs(60);
+const TCG_BOOT: Duration = Duration::from_secs(300);
+
+/// Runs targets in QEMU.
+#[derive(Debug, Clone)]
+pub struct QemuExecutor {
+    cache: PathBuf,
+}
+
+impl QemuExecutor {
+    /// Keeps what it learns (broken KVM, module indexes) under `cache`, which need not exist.
+    pub fn new(cache: &Path) -> Self {
+        Self { cache: cache.to_owned() }
+    }
+}
+
+impl Executor for QemuExecutor {
+    fn execute<'a>(&'a self, target: &'a Target, io: TargetIo) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let mut run = Run { target, cache: &self.cache, io, durations: Durations::default() };
+            let (verdict, lost_writes) = match run.carry_out().await {
+                Ok(ended) => ended,
+                Err(verdict) => (verdict, LostWrites::default()),
+            };
+            let durations = Durations { total: started.elapsed(), ..run.durations };
+            Finished { verdict, durations, lost_writes }
+        })
+    }
+}
+
+struct Run<'a> {
+    target: &'a Target,
+    cache: &'a Path,
+    io: TargetIo,
+    durations: Durations,
+}
+
+/// A guest whose agent has answered.
+struct Booted {
+    live: Live,
+    monitor: mpsc::UnboundedReceiver<MonitorEvent>,
+}
+
+impl Run<'_> {
+    /// Everything, in order. An error is a verdict that was reached before there was a guest.
+    async fn carry_out(&mut self) -> Result<(Verdict, LostWrites), Verdict> {
+        // Refusals first: they need no machine and no time.
+        let system = prepare::supported(self.target).map_err(Verdict::BootFailed)?;
+        // Reads the kernel and builds the initramfs; everything that can be wrong before QEMU starts is said here.
+        let prepared = self.prepare(system).await?;
+        // KVM where it works, else TCG; the first answer of the agent ends it.
+        let booted = self.boot(system, &prepared).await?;
+        // The job carries the clock and fresh random bytes, so it is written only now. The command's own time starts when
+        // the guest says that it runs; set-up belongs to the boot's limit.
+        let (end, booted) = self.run_command(system, &prepared, booted).await;
+        // The console is read to its end before the verdict: a panic may be its last words.
+        let report = booted.live.end(Some(booted.monitor)).await;
+        let verdict = decide::verdict(&end, &report, self.target.fail_on_kernel_bug);
+        let lost_writes = match end {
+            RunEnd::Ended(exit) => lost_writes(exit),
+            _ => LostWrites::default(),
+        };
+        Ok((verdict, lost_writes))
+    }
+
+    async fn say(&self, event: EventKind) {
+        // A listener that is gone does not change what happens.
+        let _ = self.io.events.send(event).await;
+    }
+
+    async fn notice(&self, message: String) {
+        self.say(EventKind::Notice { message }).await;
+    }
+
+    async fn prepare(&mut self, system: &KernelSystem) -> Result<Prepared, Verdict> {
+        let started = Instant::now();
+        self.say(EventKind::Preparing).await;
+        let (target, system, cache) = (self.target.clone(), system.clone(), self.cache.to_owned());
+        let work = tokio::task::spawn_blocking(move || prepare::prepare(&target, &system, &cache));
+        let prepared = tokio::select! {
+            () = self.io.cancel.cancelled() => return Err(Verdict::Cancelled),
+            prepared = work => prepared,
+        };
+        self.durations.prepare = started.elapsed();
+        let prepared = match prepared {
+            Ok(prepared) => prepared.map_err(Verdict::BootFailed)?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        for notice in &prepared.notices {
+            self.notice(notice.clone()).await;
+        }
+        Ok(prepared)
+    }
+
+    async fn boot(&mut self, system: &KernelSystem, prepared: &Prepared) -> Result<Booted, Verdict> {
+        let started = Instant::now();
+        let memory = KvmMemory::new(self.cache, &prepared.qemu, &self.target.kvm_cpu_args);
+        let (mut accelerator, chosen_by_user) = match accelerator_of(&self.target.vm.extra_args) {
+            Some(accelerator) => (accelerator, true),
+            None => {
+                let choice = accelerator::choose(&memory);
+                if let Some(why) = choice.why_not_kvm {
+                    self.notice(format!("the guest is emulated (TCG), which is slower: {why}")).await;
+                }
+                (choice.accelerator, false)
+            }
+        };
+        let mut suspicion: Option<String> = None;
+        let mut retried = false;
+        for attempt in 1.. {
+            self.say(EventKind::Booting { accelerator, attempt }).await;
+            let machine = self.machine(system, prepared, accelerator, chosen_by_user);
+            let boot_started = Instant::now();
+            match self.boot_once(&machine, prepared, accelerator).await {
+                Ok(booted) => {
+                    if let Some(reason) = suspicion {
+                        // Only now is it certain that KVM was to blame, and not QEMU's arguments.
+                        memory.remember(&reason);
+                    }
+                    self.durations.boot = started.elapsed();
+                    let seconds = boot_started.elapsed().as_secs_f64();
+                    self.say(EventKind::Booted { seconds, accelerator, start: Start::Cold, share: ShareKind::NineP }).await;
+                    return Ok(booted);
+                }
+                Err((end, report)) => {
+                    self.durations.boot = started.elapsed();
+                    // What the user chose is not replaced.
+                    let judged_as = if chosen_by_user { Accelerator::Tcg } else { accelerator };
+                    match decide::after_boot(&end, judged_as, retried, &report) {
+                        Next::FallBack(reason) => {
+                            self.notice(format!("KVM does not work here: {reason}; the guest is emulated (TCG), which is slower")).await;
+                            accelerator = Accelerator::Tcg;
+                            suspicion = Some(format!("KVM does not work here: {reason}"));
+                        }
+                        Next::Retry(reason) => {
+                            self.notice(format!("{reason}; booting it once more")).await;
+                            retried = true;
+                        }
+                        Next::GiveUp(verdict) => return Err(verdict),
+                    }
+                }
+            }
+        }
+        unreachable!("a boot is retried at most twice")
+    }
+
+    fn machine(&self, system: &KernelSystem, prepared: &Prepared, accelerator: Accelerator, chosen_by_user: bool) -> Machine {
+        let vm = &self.target.vm;
+        Machine {
+            accelerator: (!chosen_by_user).then_some(accelerator),
+            cpu: match accelerator {
+                Accelerator::Kvm => self.target.kvm_cpu_args.clone(),
+                Accelerator::Tcg => "max".to_owned(),
+            },
+            cpus: vm.num_cpus.get(),
+            memory_bytes: vm.memory.bytes,
+            kernel: prepared.kernel.clone(),
+            command_line: command_line(&system.args),
+            shares: prepared.shares.devices.clone(),
+            network: vm.network,
+            sandbox: vm.extra_args.is_empty() && self.target.qemu_command == QemuCommand::Default,
+            extra_args: vm.extra_args.clone(),
+        }
+    }
+
+    /// Starts QEMU and waits for the agent's first answer, or for the reason why there will be none.
+    async fn boot_once(
+        &mut self,
+        machine: &Machine,
+        prepared: &Prepared,
+        accelerator: Accelerator,
+    ) -> Result<Booted, (BootEnd, decide::Report)> {
+        let mut live = match Live::start(&prepared.qemu, machine, &prepared.initramfs, &self.io.events).await {
+            Ok(live) => live,
+            Err(error) => return Err((BootEnd::NotStarted(error.to_string()), decide::Report::default())),
+        };
+        let mut monitor = None;
+        let end = match self.wait_for_agent(&mut live, &mut monitor, accelerator).await {
+            Ok(()) => match monitor {
+                Some(monitor) => return Ok(Booted { live, monitor }),
+                None => BootEnd::Unreachable("the agent answered before the monitor".to_owned()),
+            },
+            Err(end) => end,
+        };
+        Err((end, live.end(monitor).await))
+    }
+
+    async fn wait_for_agent(
+        &self,
+        live: &mut Live,
+        monitor: &mut Option<mpsc::UnboundedReceiver<MonitorEvent>>,
+        accelerator: Accelerator,
+    ) -> Result<(), BootEnd> {
+        let limit = self.boot_limit(accelerator);
+        let deadline = sleep_until((Instant::now() + limit).into());
+        let silence = sleep_until((Instant::now() + KVM_SILENCE).into());
+        tokio::pin!(deadline, silence);
+        let events = tokio::select! {
+            () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
+            () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
+            events = live.connect_monitor() => events,
+        };
+        match events {
+            Ok(events) => *monitor = Some(events),
+            Err(error) => {
+                // A QEMU that refuses its arguments closes the monitor before it is gone.
+                return Err(match tokio::time::timeout(Duration::from_secs(2), live.process.wait()).await {
+                    Ok(status) => BootEnd::Died(in_words(status)),
+                    Err(_) => BootEnd::Unreachable(error.to_string()),
+                });
+            }
+        }
+        // Asked once: the question waits in the port until the agent is there.
+        let answer = live.agent.answer();
+        tokio::pin!(answer);
+        loop {
+            let stall = tokio::time::sleep(STALL);
+            tokio::select! {
+                biased;
+                () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
+                answer = &mut answer => return answer.map_err(|error| BootEnd::Unreachable(error.to_string())),
+                status = live.process.wait() => return Err(BootEnd::Died(in_words(status))),
+                event = next_event(monitor) => {
+                    if event == MonitorEvent::Stopped && live.accelerator_failed().await {
+                        return Err(BootEnd::AcceleratorFailed);
+                    }
+                }
+                Ok(()) = live.alarms.changed() => {
+                    if live.alarms.borrow_and_update().bug {
+                        return Err(BootEnd::KernelBug);
+                    }
+                }
+                Ok(()) = live.progress.changed() => {}
+                () = &mut silence, if accelerator == Accelerator::Kvm && !live.alarms.borrow().spoke => {
+                    return Err(BootEnd::Silent(KVM_SILENCE));
+                }
+                () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
+                () = stall => return Err(BootEnd::Stalled(STALL)),
+            }
+        }
+    }
+
+    fn boot_limit(&self, accelerator: Accelerator) -> Duration {
+        self.target.boot_timeout.unwrap_or(match accelerator {
+            Accelerator::Kvm => KVM_BOOT,
+            Accelerator::Tcg => TCG_BOOT,
+        })
+    }
+
+    /// Hands the job over and waits for the end of the command, whatever it may be.
+    async fn run_command(&mut self, system: &KernelSystem, prepared: &Prepared, mut booted: Booted) -> (RunEnd, Booted) {
+        let terminal = self.io.terminal.take().filter(|_| self.target.command == Command::Interactive);
+        let attached = terminal.as_ref().map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
+        let mut clock = Clock::new(self.boot_limit(Accelerator::Tcg), self.target.timeout);
+        let job = match job::job(self.target, system, &prepared.project, &prepared.shares, attached) {
+            Ok(job) => job,
+            Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), booted),
+        };
+        let typing = terminal.zip(booted.live.input.take()).map(|(terminal, input)| Typing::start(terminal, input));
+        let end = {
+            let Live { process, agent, control, .. } = &mut booted.live;
+            let cancel = &self.io.cancel;
+            let mut hand_over = Some(Box::pin(agent.hand_over(&job)));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => break RunEnd::Cancelled,
+                    said = control.recv() => match said {
+                        Some(Control::Started) => clock.command_started(),
+                        Some(Control::Ended(exit)) => break RunEnd::Ended(exit),
+                        Some(Control::Failed(sentence)) => break RunEnd::SetupFailed(sentence),
+                        None => break match process.wait().await {
+                            status @ Ok(_) => RunEnd::Died(in_words(status)),
+                            Err(error) => RunEnd::Unreachable(error.to_string()),
+                        },
+                    },
+                    handed = async { hand_over.as_mut().expect("polled only while there is one").await }, if hand_over.is_some() => {
+                        hand_over = None;
+                        if let Err(error) = handed {
+                            // QEMU's own end says more than the broken connection to the agent.
+                            break match tokio::time::timeout(Duration::from_secs(2), process.wait()).await {
+                                Ok(status) => RunEnd::Died(in_words(status)),
+                                Err(_) => RunEnd::Unreachable(error.to_string()),
+                            };
+                        }
+                    }
+                    () = clock.expired() => break clock.end(),
+                }
+            }
+        };
+        drop(typing);
+        clock.stop(&mut self.durations);
+        (end, booted)
+    }
+}
+
+/// The limits on set-up and command, one after the other.
+struct Clock {
+    started: Instant,
+    setup_limit: Duration,
+    command_limit: Option<Duration>,
+    command_started: Option<Instant>,
+}
+
+impl Clock {
+    fn new(setup_limit: Duration, command_limit: Option<Duration>) -> Self {
+        Self { started: Instant::now(), setup_limit, command_limit, command_started: None }
+    }
+
+    fn command_started(&mut self) {
+        self.command_started = Some(Instant::now());
+    }
+
+    /// Ends when the present limit is over; never where there is none.
+    async fn expired(&self) {
+        let deadline = match self.command_started {
+            None => Some(self.started + self.setup_limit),
+            Some(started) => self.command_limit.map(|limit| started + limit),
+        };
+        match deadline {
+            Some(deadline) => sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn end(&self) -> RunEnd {
+        match (self.command_started, self.command_limit) {
+            (Some(_), Some(limit)) => RunEnd::TimedOut(limit),
+            _ => RunEnd::SetupTimedOut(self.setup_limit),
+        }
+    }
+
+    fn stop(&self, durations: &mut Durations) {
+        durations.setup = self.command_started.unwrap_or_else(Instant::now) - self.started;
+        durations.command = self.command_started.map(|started| started.elapsed()).unwrap_or_default();
+    }
+}
+
+/// The task that carries what the user types to the guest; ends with it.
+struct Typing(#[expect(dead_code, reason = "its drop is the signal")] oneshot::Sender<()>);
+
+impl Typing {
+    fn start(mut terminal: Terminal, mut input: tokio::net::UnixStream) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt as _;
+            loop {
+                let typed = tokio::select! {
+                    _ = &mut stopped => return,
+                    typed = terminal.input.recv() => typed,
+                };
+                // The wire has a longest message; what is typed or piped is cut well below it.
+                let messages: Vec<Input> = match typed {
+                    Some(TerminalInput::Bytes(bytes)) => bytes.chunks(4096).map(|piece| Input::Bytes(piece.to_vec())).collect(),
+                    Some(TerminalInput::Resize(size)) => vec![Input::Resize { rows: size.rows, cols: size.cols }],
+                    Some(TerminalInput::End) | None => vec![Input::End],
+                };
+                let ended = messages == [Input::End];
+                for message in messages {
+                    if input.write_all(&to_bytes(&message)).await.is_err() {
+                        return;
+                    }
+                }
+                if ended {
+                    // The port must stay open: its end would be the guest's.
+                    let _ = stopped.await;
+                    return;
+                }
+            }
+        });
+        Self(stop)
+    }
+}
+
+/// The next thing that the monitor says; never, when there is no monitor.
+async fn next_event(monitor: &mut Option<mpsc::UnboundedReceiver<MonitorEvent>>) -> MonitorEvent {
+    if let Some(monitor) = monitor
+        && let Some(event) = monitor.recv().await
+    {
+        return event;
+    }
+    std::future::pending().await
+}
+
+/// The accelerator that the user's own arguments choose.
+fn accelerator_of(extra_args: &[String]) -> Option<Accelerator> {
+    let kvm = |text: &str| if text.contains("kvm") { Accelerator::Kvm } else { Accelerator::Tcg };
+    extra_args.iter().enumerate().find_map(|(number, word)| match word.trim_start_matches('-') {
+        "enable-kvm" => Some(Accelerator::Kvm),
+        "accel" => Some(kvm(extra_args.get(number + 1)?)),
+        "machine" | "M" => extra_args.get(number + 1).filter(|value| value.contains("accel=")).map(|value| kvm(value)),
+        _ => None,
+    })
+}
+
+/// The kernel's command line: ours first, so that the user's words win.
+fn command_line(user: &str) -> String {
+    let ours = [
+        "console=ttyS0",
+        // KVM that hangs is told from KVM that works by the first byte, long before the real console.
+        "earlyprintk=ttyS0,115200",
+        // A panic ends the guest at once; with -no-reboot that ends QEMU.
+        "panic=-1",
+        "loglevel=7",
+        "printk.devkmsg=on",
+        "random.trust_cpu=on",
+    ];
+    [ours.join(" "), user.to_owned()].iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+}
+
+fn lost_writes(exit: Exit) -> LostWrites {
+    LostWrites {
+        count: exit.lost_count,
+        paths: exit.lost_paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+    }
+}

@@ -1,0 +1,209 @@
+//! Frames of the guest init become events; what the run itself must know goes to it.
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::{mpsc, watch};
+use vmtest_guest::wire::{Decoder, Exit, Frame};
+
+use crate::event::{EventKind, Output, OutputStream};
+
+/// What the guest init says about the command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// Its first process runs.
+    Started,
+    /// It ended, and all its output has been passed on.
+    Ended(Exit),
+    /// It could not be started.
+    Failed(String),
+}
+
+/// Counts signs of life, for the boot watchdog.
+pub(crate) type Progress = watch::Sender<u64>;
+
+/// Records a sign of life.
+pub(crate) fn note_progress(progress: &Progress) {
+    progress.send_modify(|count| *count += 1);
+}
+
+/// Reads frames until the stream ends. A listener that is slow makes the guest wait: nothing is collected here.
+pub(crate) async fn pump(
+    mut stream: impl AsyncRead + Unpin,
+    events: mpsc::Sender<EventKind>,
+    control: mpsc::UnboundedSender<Control>,
+    progress: Progress,
+) {
+    let mut decoder = Decoder::default();
+    let mut stdout = Utf8Joiner::new(OutputStream::Stdout);
+    let mut stderr = Utf8Joiner::new(OutputStream::Stderr);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        note_progress(&progress);
+        decoder.push(&buffer[..count]);
+        loop {
+            let frame = match decoder.next_message::<Frame>() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    let _ = control.send(Control::Failed(format!("the guest init sent nonsense: {error}")));
+                    return;
+                }
+            };
+            let event = match frame {
+                Frame::Stdout(bytes) => stdout.push(bytes),
+                Frame::Stderr(bytes) => stderr.push(bytes),
+                Frame::Notice(message) => Some(EventKind::Notice { message }),
+                Frame::Alive(stage) => {
+                    tracing::debug!(stage, "the guest init lives");
+                    None
+                }
+                Frame::Started => {
+                    // The event comes before the first output, and the run learns of it at once.
+                    let _ = control.send(Control::Started);
+                    Some(EventKind::CommandStarted)
+                }
+                Frame::Exit(exit) => {
+                    for joiner in [&mut stdout, &mut stderr] {
+                        send(&events, joiner.finish()).await;
+                    }
+                    let _ = control.send(Control::Ended(exit));
+                    None
+                }
+                Frame::Failed(sentence) => {
+                    let _ = control.send(Control::Failed(sentence));
+                    None
+                }
+            };
+            send(&events, event).await;
+        }
+    }
+    for joiner in [&mut stdout, &mut stderr] {
+        send(&events, joiner.finish()).await;
+    }
+}
+
+async fn send(events: &mpsc::Sender<EventKind>, event: Option<EventKind>) {
+    if let Some(event) = event {
+        // A listener that is gone does not change what happened.
+        let _ = events.send(event).await;
+    }
+}
+
+/// Keeps back the beginning of a UTF-8 character until the rest of it is there.
+struct Utf8Joiner {
+    stream: OutputStream,
+    kept: BytesMut,
+}
+
+impl Utf8Joiner {
+    fn new(stream: OutputStream) -> Self {
+        Self { stream, kept: BytesMut::new() }
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) -> Option<EventKind> {
+        let mut data = if self.kept.is_empty() {
+            BytesMut::from(Bytes::from(bytes))
+        } else {
+            let mut joined = std::mem::take(&mut self.kept);
+            joined.extend_from_slice(&bytes);
+            joined
+        };
+        self.kept = data.split_off(data.len() - unfinished(&data));
+        self.event(data.freeze())
+    }
+
+    fn finish(&mut self) -> Option<EventKind> {
+        let rest = std::mem::take(&mut self.kept).freeze();
+        self.event(rest)
+    }
+
+    fn event(&self, data: Bytes) -> Option<EventKind> {
+        (!data.is_empty()).then_some(EventKind::Output(Output { stream: self.stream, data }))
+    }
+}
+
+/// How many bytes at the end begin a UTF-8 character that is not whole.
+fn unfinished(bytes: &[u8]) -> usize {
+    for back in 1..=bytes.len().min(3) {
+        let needed = match bytes[bytes.len() - back] {
+            0b1100_0000..=0b1101_1111 => 2,
+            0b1110_0000..=0b1110_1111 => 3,
+            0b1111_0000..=0b1111_0111 => 4,
+            0b1000_0000..=0b1011_1111 => continue,
+            _ => return 0,
+        };
+        return if needed > back { back } else { 0 };
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use vmtest_guest::wire::{ExitStatus, to_bytes};
+
+    use super::*;
+
+    async fn events_of(bytes: Vec<u8>) -> (Vec<EventKind>, Vec<Control>) {
+        let (events, mut receiver) = mpsc::channel(1000);
+        let (control, mut controls) = mpsc::unbounded_channel();
+        pump(bytes.as_slice(), events, control, watch::Sender::new(0)).await;
+        let mut seen = (Vec::new(), Vec::new());
+        while let Ok(event) = receiver.try_recv() {
+            seen.0.push(event);
+        }
+        while let Ok(control) = controls.try_recv() {
+            seen.1.push(control);
+        }
+        seen
+    }
+
+    fn texts(events: &[EventKind]) -> Vec<String> {
+        events
+            .iter()
+            .filter_map(|event| match event {
+                EventKind::Output(output) => Some(String::from_utf8_lossy(&output.data).into_owned()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_character_is_never_split_between_two_events() {
+        for cut in 1..4 {
+            let (first, rest) = "🦀".as_bytes().split_at(cut);
+            let frames = [Frame::Stdout(first.to_vec()), Frame::Stdout(rest.to_vec())];
+            let (events, _) = events_of(frames.iter().flat_map(to_bytes).collect()).await;
+            assert_eq!(texts(&events), ["🦀"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_character_at_the_end_is_not_lost() {
+        let exit = Exit {
+            status: ExitStatus::Code(0),
+            tainted_before: 0,
+            tainted_after: 0,
+            lost_paths: Vec::new(),
+            lost_count: 0,
+        };
+        let frames = [Frame::Stdout(vec![b'a', 0xf0, 0x9f]), Frame::Exit(exit.clone())];
+        let (events, controls) = events_of(frames.iter().flat_map(to_bytes).collect()).await;
+        let bytes: Vec<u8> = events
+            .iter()
+            .filter_map(|event| if let EventKind::Output(output) = event { Some(output.data.to_vec()) } else { None })
+            .flatten()
+            .collect();
+        assert_eq!(bytes, [b'a', 0xf0, 0x9f]);
+        assert_eq!(controls, [Control::Ended(exit)]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_nonsense_is_a_failure_of_the_run() {
+        let (_, controls) = events_of(vec![77, 1, 0, 0, 0, 0]).await;
+        assert!(matches!(&controls[..], [Control::Failed(_)]));
+    }
+}
