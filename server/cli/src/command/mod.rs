@@ -1,0 +1,7 @@
+//! The subcommands, and the run that there is without one.
+
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod list;
+pub(crate) mod run;
+pub(crate) mod schema;

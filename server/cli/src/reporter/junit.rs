@@ -1,0 +1,319 @@
+//! A JUnit report: well-formed whatever the guest printed, bounded whatever the guest printed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use vmtest_vm::event::{EventKind, OutputStream, RunEvent};
+use vmtest_vm::verdict::Verdict;
+
+use super::{Reporter, Summary, TargetResult};
+use crate::spool::HeadTail;
+use crate::{sanitize, wording};
+
+/// Output kept of one target.
+const PER_TARGET: usize = 10 << 20;
+/// Output kept of a whole run.
+const PER_RUN: usize = 80 << 20;
+/// Output that every target may keep, however many there are.
+const AT_LEAST: usize = 64 << 10;
+
+/// Collects a run and writes it at its end.
+pub(crate) struct JUnit {
+    file: PathBuf,
+    each: usize,
+    cases: BTreeMap<usize, Case>,
+}
+
+#[derive(Debug)]
+struct Case {
+    out: HeadTail,
+    err: HeadTail,
+    notes: Vec<String>,
+    excerpt: Vec<String>,
+}
+
+impl JUnit {
+    /// Reports `targets` targets to `file`; makes sure that it can be written before anything runs.
+    pub(crate) fn create(file: PathBuf, targets: usize) -> io::Result<Self> {
+        if is_special(&file) {
+            OpenOptions::new().write(true).open(&file)?;
+        } else {
+            if file.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            fs::create_dir_all(folder(&file))?;
+            // What decides is whether the folder takes the file that will replace the old one.
+            temporary(&file)?.close()?;
+        }
+        Ok(Self {
+            file,
+            each: (PER_RUN / targets.max(1)).clamp(AT_LEAST, PER_TARGET),
+            cases: BTreeMap::new(),
+        })
+    }
+
+    fn case(&mut self, index: usize) -> &mut Case {
+        // One limit for both streams, which are rarely both long.
+        let each = self.each / 2;
+        self.cases.entry(index).or_insert_with(|| Case {
+            out: HeadTail::new(each),
+            err: HeadTail::new(each),
+            notes: Vec::new(),
+            excerpt: Vec::new(),
+        })
+    }
+
+    fn report(&mut self, summary: &Summary) -> Report {
+        let mut results: Vec<_> = summary.results.iter().collect();
+        results.sort_by_key(|result| result.index);
+        let mut suite = TestSuite::new("vmtest");
+        suite.set_time(summary.elapsed);
+        for result in results {
+            let case = self.cases.remove(&result.index);
+            suite.add_test_case(test_case(result, case));
+        }
+        let mut report = Report::new("vmtest");
+        report.set_time(summary.elapsed);
+        report.add_test_suite(suite);
+        report
+    }
+}
+
+fn test_case(result: &TargetResult, case: Option<Case>) -> TestCase {
+    let verdict = &result.finished.verdict;
+    let excerpt = case.as_ref().map(|case| case.excerpt.as_slice()).unwrap_or_default();
+    let status = match wording::headline(verdict) {
+        None => TestCaseStatus::success(),
+        Some(headline) => {
+            let kind = match verdict {
+                Verdict::BootFailed(_) | Verdict::Lost(_) | Verdict::Cancelled => NonSuccessKind::Error,
+                _ => NonSuccessKind::Failure,
+            };
+            let mut status = TestCaseStatus::non_success(kind);
+            status.set_type(failure_type(verdict)).set_message(sanitize::xml(&headline));
+            let details = wording::details(verdict, excerpt);
+            if !details.is_empty() {
+                status.set_description(sanitize::xml(&details.join("\n")));
+            }
+            status
+        }
+    };
+    let mut test_case = TestCase::new(sanitize::xml(&result.name), status);
+    test_case.set_classname("vmtest").set_time(result.finished.durations.total);
+    if let Some(mut case) = case {
+        if let Some(note) = wording::lost_writes(&result.finished.lost_writes) {
+            case.notes.push(note);
+        }
+        for note in case.notes {
+            test_case.add_property(("vmtest.note", sanitize::xml(&note).as_str()));
+        }
+        if !case.out.is_empty() {
+            test_case.set_system_out(sanitize::xml(&case.out.text()));
+        }
+        if !case.err.is_empty() {
+            test_case.set_system_err(sanitize::xml(&case.err.text()));
+        }
+    }
+    test_case
+}
+
+/// The verdict's name on every wire.
+fn failure_type(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed { .. } => "failed",
+        Verdict::Killed { .. } => "killed",
+        Verdict::TimedOut { .. } => "timed_out",
+        Verdict::KernelBug { .. } => "kernel_bug",
+        Verdict::BootFailed(_) => "boot_failed",
+        Verdict::Lost(_) => "lost",
+        Verdict::Cancelled => "cancelled",
+    }
+}
+
+impl Reporter for JUnit {
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        match &event.kind {
+            EventKind::Output(output) => {
+                let case = self.case(event.index);
+                match output.stream {
+                    OutputStream::Stdout => case.out.push(&output.data),
+                    OutputStream::Stderr => case.err.push(&output.data),
+                }
+            }
+            EventKind::Notice { message } => {
+                let notes = &mut self.case(event.index).notes;
+                if notes.len() < 100 {
+                    notes.push(message.clone());
+                }
+            }
+            EventKind::KernelBug { excerpt, .. } => {
+                let first = &mut self.case(event.index).excerpt;
+                if first.is_empty() {
+                    first.clone_from(excerpt);
+                }
+            }
+            EventKind::Preparing => {
+                self.case(event.index);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, summary: &Summary) -> io::Result<()> {
+        let text = self.report(summary).to_string().map_err(io::Error::other)?;
+        if is_special(&self.file) {
+            return OpenOptions::new().write(true).open(&self.file)?.write_all(text.as_bytes());
+        }
+        let mut file = temporary(&self.file)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(&self.file).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
+/// A device or a pipe is written in place: replacing it would be a surprise.
+fn is_special(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+}
+
+fn folder(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn temporary(file: &Path) -> io::Result<tempfile::NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt as _;
+    tempfile::Builder::new()
+        .prefix(".vmtest-junit-")
+        // The umask takes away what the user does not want; a report is as public as any other file.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use quick_xml::events::Event;
+    use vmtest_vm::verdict::Failure;
+
+    use super::*;
+    use crate::reporter::testing::{self, Scripted, passing, scripted, stdout};
+
+    fn written(targets: Vec<Scripted>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("out").join("junit.xml");
+        testing::report(targets, JUnit::create(file.clone(), 3).unwrap());
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(
+            fs::read_dir(file.parent().unwrap()).unwrap().count(),
+            1,
+            "nothing but the report is left"
+        );
+        text
+    }
+
+    /// Reads every node and every attribute, and gives back the text of `element`.
+    fn parse(text: &str, element: &str) -> String {
+        let mut reader = quick_xml::Reader::from_str(text);
+        let mut inside = false;
+        let mut found = String::new();
+        loop {
+            match reader.read_event().unwrap() {
+                Event::Eof => return found,
+                Event::Start(start) => {
+                    inside = start.name().as_ref() == element.as_bytes();
+                    start.attributes().for_each(|attribute| drop(attribute.unwrap()));
+                }
+                Event::End(_) => inside = false,
+                Event::Text(text) if inside => found.push_str(&text.decode().unwrap()),
+                Event::GeneralRef(entity) if inside => {
+                    let name = String::from_utf8(entity.to_vec()).unwrap();
+                    found.push_str(match name.as_str() {
+                        "gt" => ">",
+                        "lt" => "<",
+                        "amp" => "&",
+                        "apos" => "'",
+                        "quot" => "\"",
+                        other => panic!("{other}"),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_report_has_a_case_for_each_target() {
+        let failure = Failure { reason: "no agent".into(), help: Some("h".into()), ..Failure::default() };
+        let targets = vec![
+            passing("a", b"hi\n"),
+            scripted("b", Vec::new(), Verdict::Failed { exit_code: 3 }),
+            scripted("c", Vec::new(), Verdict::Lost(failure)),
+        ];
+        expect![[r#"
+            <?xml version="1.0" encoding="UTF-8"?>
+            <testsuites name="vmtest" tests="3" skipped="0" failures="1" errors="1" time="12.340">
+                <testsuite name="vmtest" tests="3" skipped="0" errors="1" failures="1" time="12.340">
+                    <testcase name="a" classname="vmtest" time="0.900">
+                        <system-out>hi
+            </system-out>
+                    </testcase>
+                    <testcase name="b" classname="vmtest" time="0.900">
+                        <failure message="Command failed with exit code: 3" type="failed"/>
+                    </testcase>
+                    <testcase name="c" classname="vmtest" time="0.900">
+                        <error message="Lost: no agent" type="lost">Help: h</error>
+                    </testcase>
+                </testsuite>
+            </testsuites>
+        "#]]
+        .assert_eq(&written(targets));
+    }
+
+    #[test]
+    fn hostile_output_and_names_leave_it_well_formed() {
+        let hostile =
+            b"\0\x01]]>\xff\xfe<a b='&'>\xef\xbf\xbe\xef\xbf\xbf\x1b]0;t\x07\x1b[2J\xc2\x9b31m&amp;\x0b";
+        let target = scripted("a\"'<&>\0\u{ffff}\n", vec![stdout(hostile)], Verdict::Killed { signal: 9 });
+        let text = written(vec![target]);
+        assert!(text.chars().all(
+            |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+        ));
+        let output = parse(&text, "system-out");
+        assert!(
+            output.contains("]]>") && output.contains("<a b='&'>") && output.contains("&amp;"),
+            "{output:?}"
+        );
+    }
+
+    #[test]
+    fn endless_output_is_bounded_and_the_loss_is_said() {
+        let piece = stdout(&vec![b'x'; 1 << 20]);
+        let text = written(vec![scripted("a", vec![piece; 12], Verdict::Passed)]);
+        assert!(text.len() < PER_TARGET, "{}", text.len());
+        assert!(text.contains("bytes left out by vmtest"));
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_refused_before_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(JUnit::create(folder.path().to_owned(), 1).is_err());
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(JUnit::create(file.join("junit.xml"), 1).is_err());
+    }
+
+    #[test]
+    fn a_full_disk_at_the_end_is_reported() {
+        let junit = JUnit::create("/dev/full".into(), 1).unwrap();
+        assert!(testing::report(vec![passing("a", b"")], junit).incomplete);
+    }
+}

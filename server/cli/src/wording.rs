@@ -1,0 +1,192 @@
+//! The sentences about a target's end that every report shares.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use vmtest_vm::event::{Durations, LostWrites};
+use vmtest_vm::verdict::{Failure, Verdict};
+
+use crate::sanitize;
+
+/// `0.9 s`, `75.0 s`.
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+/// `90 s`, `1.5 s`: a limit as the user would write it.
+fn limit(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+/// `SIGSEGV`; none for a real-time signal.
+pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
+    Signal::try_from(signal).ok().map(Signal::as_str)
+}
+
+/// The word that the summary counts.
+pub(crate) fn kind(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed { .. } => "failed",
+        Verdict::Killed { .. } => "killed",
+        Verdict::TimedOut { .. } => "timed out",
+        Verdict::KernelBug { .. } => "kernel bug",
+        Verdict::BootFailed(_) => "boot failed",
+        Verdict::Lost(_) => "lost",
+        Verdict::Cancelled => "cancelled",
+    }
+}
+
+/// One line that says what went wrong; none when nothing did. Scripts look for the first of these.
+pub(crate) fn headline(verdict: &Verdict) -> Option<String> {
+    let line = match verdict {
+        Verdict::Passed => return None,
+        Verdict::Failed { exit_code } => format!("Command failed with exit code: {exit_code}"),
+        Verdict::Killed { signal } => match signal_name(*signal) {
+            Some(name) => format!("Command killed by signal: {signal} ({name})"),
+            None => format!("Command killed by signal: {signal}"),
+        },
+        Verdict::TimedOut { limit: time } => format!("Command timed out after {}", limit(*time)),
+        Verdict::KernelBug { title } => format!("Kernel bug: {}", sanitize::line(title.as_bytes())),
+        Verdict::BootFailed(failure) => format!("Boot failed: {}", sanitize::line(failure.reason.as_bytes())),
+        Verdict::Lost(failure) => format!("Lost: {}", sanitize::line(failure.reason.as_bytes())),
+        Verdict::Cancelled => "Cancelled".to_owned(),
+    };
+    Some(line)
+}
+
+/// What to know beyond the headline. Every line of the guest or of QEMU starts with a bar, so that it cannot pass for a
+/// line of vmtest.
+pub(crate) fn details(verdict: &Verdict, excerpt: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    match verdict {
+        Verdict::KernelBug { .. } => quote(&mut lines, "The kernel's console said:", excerpt),
+        Verdict::BootFailed(failure) | Verdict::Lost(failure) => {
+            let Failure { reason: _, help, console, qemu_stderr } = failure;
+            if let Some(help) = help {
+                lines.push(format!("Help: {}", sanitize::line(help.as_bytes())));
+            }
+            quote(&mut lines, "Last lines of the console:", console);
+            quote(&mut lines, "QEMU said:", qemu_stderr);
+        }
+        Verdict::Passed
+        | Verdict::Failed { .. }
+        | Verdict::Killed { .. }
+        | Verdict::TimedOut { .. }
+        | Verdict::Cancelled => {}
+    }
+    lines
+}
+
+fn quote(lines: &mut Vec<String>, title: &str, quoted: &[String]) {
+    if quoted.is_empty() {
+        return;
+    }
+    lines.push(title.to_owned());
+    lines.extend(quoted.iter().map(|line| format!("  | {}", sanitize::line(line.as_bytes()))));
+}
+
+/// What the user would look for in vain; none when nothing was lost.
+pub(crate) fn lost_writes(lost: &LostWrites) -> Option<String> {
+    const SHOWN: usize = 5;
+    if lost.count == 0 {
+        return None;
+    }
+    let (files, were) = if lost.count == 1 { ("file", "was") } else { ("files", "were") };
+    let mut line = format!("{} {files} written outside the project {were} thrown away", lost.count);
+    let mut separator = ": ";
+    for path in lost.paths.iter().take(SHOWN) {
+        let _ = write!(line, "{separator}{}", sanitize::line(path.as_bytes()));
+        separator = ", ";
+    }
+    let shown = lost.paths.len().min(SHOWN) as u64;
+    if shown > 0 && lost.count > shown {
+        line.push_str(", …");
+    }
+    Some(line)
+}
+
+/// `boot 0.4 s, set-up 0.1 s, command 2.0 s`.
+pub(crate) fn phases(durations: &Durations) -> String {
+    format!(
+        "boot {}, set-up {}, command {}",
+        seconds(durations.boot),
+        seconds(durations.setup),
+        seconds(durations.command)
+    )
+}
+
+/// `3 passed, 1 failed, 1 killed in 12.3 s`.
+pub(crate) fn summary<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>, elapsed: Duration) -> String {
+    const ORDER: [&str; 8] =
+        ["passed", "failed", "killed", "timed out", "kernel bug", "boot failed", "lost", "cancelled"];
+    let mut counts = [0usize; ORDER.len()];
+    for verdict in verdicts {
+        let kind = kind(verdict);
+        counts[ORDER.iter().position(|known| *known == kind).expect("every kind is in the order")] += 1;
+    }
+    let counted: Vec<_> = ORDER
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    let counted = if counted.is_empty() { "nothing ran".to_owned() } else { counted.join(", ") };
+    format!("{counted} in {}", seconds(elapsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_named() {
+        assert_eq!(
+            headline(&Verdict::Killed { signal: 11 }).as_deref(),
+            Some("Command killed by signal: 11 (SIGSEGV)")
+        );
+        assert_eq!(
+            headline(&Verdict::Killed { signal: 40 }).as_deref(),
+            Some("Command killed by signal: 40")
+        );
+    }
+
+    #[test]
+    fn the_summary_counts_each_kind() {
+        let verdicts = [
+            Verdict::Passed,
+            Verdict::Killed { signal: 9 },
+            Verdict::Passed,
+            Verdict::Failed { exit_code: 1 },
+        ];
+        assert_eq!(
+            summary(&verdicts, Duration::from_millis(12_340)),
+            "2 passed, 1 failed, 1 killed in 12.3 s"
+        );
+    }
+
+    #[test]
+    fn lost_writes_name_the_first_paths() {
+        let lost = LostWrites { count: 2, paths: vec!["/etc/a".into(), "/var/b\n".into()] };
+        assert_eq!(
+            lost_writes(&lost).as_deref(),
+            Some("2 files written outside the project were thrown away: /etc/a, /var/b")
+        );
+        let many = LostWrites { count: 9, paths: (0..9).map(|n| format!("/{n}")).collect() };
+        assert!(lost_writes(&many).unwrap().ends_with("/3, /4, …"));
+    }
+
+    #[test]
+    fn a_guest_line_cannot_pass_for_ours() {
+        let failure = Failure {
+            reason: "no agent".into(),
+            console: vec!["PASS".into(), "\x1b[2J".into()],
+            ..Failure::default()
+        };
+        assert_eq!(
+            details(&Verdict::BootFailed(failure), &[]),
+            ["Last lines of the console:", "  | PASS", "  | "]
+        );
+    }
+}
