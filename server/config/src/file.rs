@@ -15,7 +15,7 @@ pub(crate) type Text = Spanned<String>;
 
 /// The whole file; the loader takes it apart target by target, so that one broken target hides no other.
 #[derive(Debug, Deserialize)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the key table is held to it"))]
+#[expect(dead_code, reason = "the key table is held to it")]
 pub(crate) struct File {
     pub(crate) target: Vec<Target>,
 }

@@ -144,9 +144,8 @@ impl ValueType {
             );
         }
         match self {
-            Self::NonEmptyText if text.is_empty() => wrong("empty_value", "is empty", "write something"),
-            Self::Path(_) if text.is_empty() => {
-                wrong("empty_value", "is empty", "write a path; \".\" is the directory of vmtest.toml")
+            Self::NonEmptyText | Self::Path(_) if text.is_empty() => {
+                wrong("empty_value", "is empty", "write something, or remove the key")
             }
             Self::KernelArgs => value::parse_kernel_args(text).map(drop).map_err(with("invalid_kernel_args")),
             Self::Package => value::check_package(text).map_err(with("invalid_package")),
@@ -236,7 +235,7 @@ impl Key {
 
 /// The key that was probably meant, for a name that the table `parent` does not have.
 ///
-/// A key of the same table comes first; one that stands elsewhere only when its name is right.
+/// A right name in another table comes before a slip of the pen in this one.
 pub fn suggest(parent: Option<&Key>, name: &str) -> Option<&'static Key> {
     let parent_path = parent.map(|key| key.path);
     let siblings = || KEYS.iter().filter(|key| key.parent_path() == parent_path && key.name() != "*");
@@ -244,15 +243,18 @@ pub fn suggest(parent: Option<&Key>, name: &str) -> Option<&'static Key> {
     if let Some(same) = siblings().find(|key| key.name() == plain) {
         return Some(same);
     }
-    let elsewhere = KEYS.iter().filter(|key| key.parent_path().is_some()).find(|key| key.name() == plain);
-    if elsewhere.is_some() {
-        return elsewhere;
-    }
-    let near = siblings()
-        .filter_map(|key| Some((distance(&plain, key.name())?, key)))
+    let elsewhere = || KEYS.iter().filter(|key| key.parent_path().is_some() && key.name() != "*");
+    elsewhere()
+        .find(|key| key.name() == plain)
+        .or_else(|| nearest(&plain, siblings()))
+        .or_else(|| KEYS.iter().find(|key| key.aliases.contains(&plain.as_str())))
+        .or_else(|| nearest(&plain, elsewhere()))
+}
+
+fn nearest(name: &str, keys: impl Iterator<Item = &'static Key>) -> Option<&'static Key> {
+    keys.filter_map(|key| Some((distance(name, key.name())?, key)))
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, key)| key);
-    near.or_else(|| KEYS.iter().find(|key| key.aliases.contains(&plain.as_str())))
+        .map(|(_, key)| key)
 }
 
 /// How many edits lie between two names; none when they are too many for a slip.

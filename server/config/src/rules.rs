@@ -162,6 +162,14 @@ impl Rules<'_> {
                 Problem::warning("unknown_arch", arch.span(), message)
                     .help(format!("write {known}; as it is, the target cannot run"))
             };
+            let problem = match other_name(arch.get_ref()) {
+                Some(meant) => problem.help(format!("write \"{meant}\", QEMU's name for it")).fix(
+                    format!("Change it to `{meant}`"),
+                    arch.span(),
+                    format!("\"{meant}\""),
+                ),
+                None => problem,
+            };
             self.problems.push(problem);
         }
         known.ok()
@@ -279,6 +287,17 @@ impl Rules<'_> {
             args,
             rootfs: model.rootfs.as_ref().map_or_else(|| PathBuf::from("/"), path),
         }))
+    }
+}
+
+/// The architecture behind a name that other programs have for it.
+fn other_name(name: &str) -> Option<Arch> {
+    match name.to_ascii_lowercase().as_str() {
+        "x86_64" | "x86-64" | "amd64" | "x64" => Some(Arch::X86_64),
+        "aarch64" | "arm64" => Some(Arch::Aarch64),
+        "riscv64" | "riscv" | "rv64" | "rv64gc" => Some(Arch::Riscv64),
+        "s390x" | "s390" => Some(Arch::S390x),
+        _ => None,
     }
 }
 

@@ -57,9 +57,10 @@ pub(crate) fn parse(text: &str) -> Result<DeTable<'_>, Vec<Problem>> {
     let mut errors: Vec<_> =
         errors.iter().map(|error| (boundaries(text, error.span()), error.message())).collect();
     errors.sort_by_key(|(span, _)| (span.start, span.end));
+    let mut last = None;
     for (span, message) in errors {
-        // One slip makes the parser complain of what follows at the same place, too: the first complaint is the cause.
-        if problems.last().is_none_or(|last| last.span.start != span.start) {
+        // One slip makes the parser complain of what follows it on the line, too: the first complaint is the cause.
+        if last.replace(span.start).is_none_or(|last| text[last..span.start].contains('\n')) {
             problems.push(problem(text, &keys, span, message));
         }
     }
@@ -141,47 +142,31 @@ fn boundaries(text: &str, span: Option<Range<usize>>) -> Range<usize> {
 
 /// Says a syntax error in the words of someone who writes a vmtest.toml.
 fn problem(text: &str, keys: &Keys<'_>, span: Range<usize>, message: &str) -> Problem {
-    let found = &text[span.clone()];
-    // The parser lists what it could have gone on with; only where that is short does it help.
+    // The parser lists what it could have gone on with.
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    if what == "duplicate key" {
+        return duplicate_key(text, keys, span);
+    }
+    if let Some(value) = bare_value(text, span.start) {
+        return bare_value_problem(text, value);
+    }
     let error = |message: &str| Problem::error("syntax", span.clone(), message);
     match what {
-        "duplicate key" => {
-            let problem =
-                Problem::error("duplicate_key", span.clone(), format!("`{found}` is given a second time"));
-            let problem = match keys.before(found, span.start) {
-                Some(first) => problem.related(first, "first given here"),
-                None => problem,
-            };
-            problem.help(if found == "target" {
-                "write `[[target]]` with double brackets, before the `[target.…]` tables that belong to it"
-            } else {
-                "remove one of them"
-            })
+        "string values must be quoted" if !span.is_empty() => bare_value_problem(text, span),
+        "key with no value" | "string values must be quoted" => {
+            error("a key without a value").help("write `key = value`")
         }
-        "string values must be quoted" => {
-            let quoted = quote(found);
-            error("a string must be in quotes").help(format!("write {quoted}")).fix(
-                "Put it in quotes",
-                span.clone(),
-                quoted,
-            )
-        }
-        "invalid boolean" => {
-            let lower = found.to_ascii_lowercase();
-            let problem = error("a boolean is `true` or `false`, in small letters");
-            if lower == "true" || lower == "false" {
-                problem.help(format!("write {lower}")).fix(format!("Write `{lower}`"), span.clone(), lower)
-            } else {
-                problem.help("write true or false, or put the text in quotes if it is a string")
-            }
-        }
-        "key with no value" => error("a key without a value").help("write `key = value`"),
-        "invalid basic string" | "invalid literal string"
-            if expected.starts_with("`\"`") || expected.starts_with("`'`") =>
-        {
+        "invalid basic string" | "invalid literal string" if matches!(expected, "`\"`" | "`'`") => {
             error("a string without its closing quote")
                 .help("close it on the same line; text of several lines goes between \"\"\" and \"\"\"")
+        }
+        "invalid multi-line basic string" | "invalid multi-line literal string" if span.is_empty() => {
+            error("text of several lines without its closing quotes")
+                .help("close it with the same three quotes that it starts with")
+        }
+        _ if what.ends_with("string") && text[span.clone()].chars().any(char::is_control) => {
+            error("a control character in a string")
+                .help("write it as an escape, such as \\u001b, in double quotes")
         }
         "missing escaped value" => error("a backslash that escapes nothing")
             .help("write `\\\\` for a backslash, or put the text in single quotes"),
@@ -192,9 +177,86 @@ fn problem(text: &str, keys: &Keys<'_>, span: Range<usize>, message: &str) -> Pr
         "unclosed inline table" => {
             error("an inline table without its closing `}`").help("write `}` after the last value")
         }
-        _ if expected.is_empty() => error(what),
+        "unexpected key or value" => {
+            error("something more after the value").help("write each key on a line of its own")
+        }
+        "unexpected leading zero" => {
+            error("a number that starts with a zero").help("write it without the zero")
+        }
+        "invalid unquoted key" if text[span.clone()].starts_with(':') => {
+            error("a `:` after a key").help("write `key = value`")
+        }
+        "invalid key-value pair" if text[span.start..].starts_with('{') => {
+            error("a `{` where a key must be").help("if this is JSON, write it as TOML: `key = value`")
+        }
+        _ if expected.is_empty() || expected == "nothing" => error(what),
         _ => error(what).help(format!("expected {expected}")),
     }
+}
+
+fn duplicate_key(text: &str, keys: &Keys<'_>, span: Range<usize>) -> Problem {
+    let name = &text[span.clone()];
+    let first = keys.before(name, span.start).or_else(|| same_header(text, span.start));
+    let problem = Problem::error("duplicate_key", span, format!("`{name}` is given a second time"));
+    let problem = match first {
+        Some(first) => problem.related(first, "first given here"),
+        None => problem,
+    };
+    problem.help(if name == "target" {
+        "write `[[target]]` with double brackets, before the `[target.…]` tables that belong to it"
+    } else {
+        "remove one of them"
+    })
+}
+
+/// An earlier line with the same table header as the line at an offset.
+fn same_header(text: &str, offset: usize) -> Option<Range<usize>> {
+    let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    let header = text[start..].lines().next()?.trim();
+    if !header.starts_with('[') {
+        return None;
+    }
+    // A bound, or a file of nothing but duplicates would take quadratic time.
+    let line = text[..start].lines().rev().take(1000).find(|line| line.trim() == header)?;
+    // Lines are slices of the text, so the distance of their starts is an offset.
+    let at = line.as_ptr().addr() - text.as_ptr().addr() + (line.len() - line.trim_start().len());
+    Some(at..at + header.len())
+}
+
+/// The value on the line of an offset, where it starts like a word or a path that lacks its quotes.
+fn bare_value(text: &str, offset: usize) -> Option<Range<usize>> {
+    let line_start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    let line_end = text[line_start..].find(['\n', '\r']).map_or(text.len(), |end| line_start + end);
+    let equals = line_start + text[line_start..line_end].find('=')?;
+    if equals >= offset.max(line_start + 1) {
+        return None;
+    }
+    let rest = &text[equals + 1..line_end];
+    let value = rest.split(" #").next().unwrap_or(rest);
+    let start = equals + 1 + (value.len() - value.trim_start().len());
+    let value = value.trim();
+    let bare =
+        value.starts_with(|c: char| c.is_alphabetic() || matches!(c, '.' | '/' | '~' | '$' | '*' | '<'));
+    // What has quotes or brackets in it is something more than a value without quotes.
+    (bare && !value.contains(['"', '\'', '[', ']', '{', '}', '='])).then(|| start..start + value.len())
+}
+
+fn bare_value_problem(text: &str, span: Range<usize>) -> Problem {
+    let value = &text[span.clone()];
+    let lower = value.to_ascii_lowercase();
+    if lower == "true" || lower == "false" {
+        return Problem::error("syntax", span.clone(), "a boolean is written in small letters")
+            .help(format!("write {lower}"))
+            .fix(format!("Write `{lower}`"), span, lower);
+    }
+    let quoted = quote(value);
+    let boolean = ["true", "false"].into_iter().find(|known| lower.len() > 2 && known.starts_with(&lower));
+    let help = match boolean {
+        Some(boolean) => format!("write {boolean}, or {quoted} for a string"),
+        None => format!("write {quoted}"),
+    };
+    let problem = Problem::error("syntax", span.clone(), "a string must be in quotes").help(help);
+    if boolean.is_some() { problem } else { problem.fix("Put it in quotes", span, quoted) }
 }
 
 /// Text as a TOML string.

@@ -69,7 +69,7 @@ impl<'t> Walk<'_, 't> {
             }
             (kind, DeValue::String(text)) if kind.is_string() => {
                 if let Err((code, mut error)) = kind.check(&text) {
-                    if code == "empty_value" && kind == ValueType::NonEmptyText {
+                    if code == "empty_value" {
                         error.help = format!("write for example {} = {}", row.name(), row.example);
                     }
                     self.problems.push(value_problem(code, span, &label(row, name), error));
@@ -156,7 +156,9 @@ impl<'t> Walk<'_, 't> {
         let instead = match (row.value, found) {
             (ValueType::Duration, DeValue::Integer(_)) if is_plain(raw) => Some(format!("\"{raw}s\"")),
             (ValueType::Memory, DeValue::Integer(_)) if is_plain(raw) => Some(format!("\"{raw}M\"")),
-            (kind, found) if kind.is_string() && is_scalar(found) && !raw.is_empty() => Some(quote(raw)),
+            (kind, found) if kind.is_string() && is_scalar(found) && kind.check(raw).is_ok() => {
+                Some(quote(raw))
+            }
             (ValueType::Bool | ValueType::BoolOrNames, DeValue::String(text))
                 if matches!(&**text, "true" | "false") =>
             {
@@ -196,9 +198,16 @@ impl<'t> Walk<'_, 't> {
 /// What a message calls a key: `vm.memory`, or `vm.mounts."/data".host_path`.
 pub(crate) fn label(row: &Key, name: Option<&str>) -> String {
     match name {
-        Some(name) => format!("`{}`", row.in_target().replace('*', &quote(name))),
+        Some(name) => format!("`{}`", row.in_target().replace('*', &key_text(name))),
         None => format!("`{}`", row.in_target()),
     }
+}
+
+/// A name as a part of a dotted key.
+fn key_text(name: &str) -> String {
+    let bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if bare { name.to_owned() } else { quote(name) }
 }
 
 pub(crate) fn value_problem(
@@ -215,7 +224,7 @@ pub(crate) fn unknown_key(parent: Option<&Key>, name: &str, span: Range<usize>) 
     let wherein = match parent {
         None => "outside every target".to_owned(),
         Some(parent) if parent.parent_path().is_none() => "in `[[target]]`".to_owned(),
-        Some(parent) => format!("in `{}`", parent.in_target().replace("*", "…")),
+        Some(parent) => format!("in `{}`", parent.in_target().replace('*', "…")),
     };
     let problem = |code| {
         Problem::warning(

@@ -48,11 +48,11 @@ fn check_body(body: &str, expected: &Expect) {
 }
 
 /// Problems as text: `severity[code] line:col message / help`, then related places and the fix.
-fn render(text: &str, problems: &[Problem]) -> String {
+fn render(file: &str, problems: &[Problem]) -> String {
     let mut out = String::new();
     for problem in problems {
         let (place, text) = match &problem.source {
-            Source::File => (String::new(), text),
+            Source::File => (String::new(), file),
             Source::Argument { option, text } => (format!("{option} `{text}` "), text.as_str()),
         };
         let (line, column) = line_column(text, problem.span.start);
@@ -64,8 +64,8 @@ fn render(text: &str, problems: &[Problem]) -> String {
         }
         out.push('\n');
         for (span, note) in &problem.related {
-            let (line, column) = line_column(text, span.start);
-            writeln!(out, "    {line}:{column} {:?} {note}", &text[span.clone()]).unwrap();
+            let (line, column) = line_column(file, span.start);
+            writeln!(out, "    {line}:{column} {:?} {note}", &file[span.clone()]).unwrap();
         }
         if let Some(fix) = &problem.fix {
             let old = &text[fix.span.clone()];

@@ -6,11 +6,14 @@ use crate::check;
 
 #[test]
 fn an_empty_target_lacks_everything() {
-    check("[[target]]\n", &expect![[r#"
+    check(
+        "[[target]]\n",
+        &expect![[r#"
         error[missing_key] 1:1 "[[target]]" the target has no `name` / add name = "linux 6.1"
         error[missing_key] 1:1 "[[target]]" the target has no `command` / add command = "cargo test"
         error[missing_system] 1:1 "[[target]]" the target has nothing to boot / add one of `kernel`, `kernel_url`, `kernel_package`, `image` or `image_url`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -89,7 +92,7 @@ kernel = ''
 command = 'c'
 ",
         &expect![[r#"
-            error[empty_value] 3:10 "''" `kernel` is empty / write a path; "." is the directory of vmtest.toml
+            error[empty_value] 3:10 "''" `kernel` is empty / write for example kernel = "./bzImage"
         "#]],
     );
 }
@@ -103,7 +106,7 @@ image = ''
 command = 'c'
 ",
         &expect![[r#"
-            error[empty_value] 3:9 "''" `image` is empty / write a path; "." is the directory of vmtest.toml
+            error[empty_value] 3:9 "''" `image` is empty / write for example image = "./fedora38.qcow2"
         "#]],
     );
 }

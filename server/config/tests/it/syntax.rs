@@ -6,40 +6,55 @@ use crate::check;
 
 #[test]
 fn an_empty_file_shows_a_minimal_example() {
-    check("", &expect![[r#"
+    check(
+        "",
+        &expect![[r#"
         error[no_targets] 1:1 "" there is no target / write at least one:⏎[[target]]⏎name = "my kernel"⏎kernel = "./bzImage"⏎command = "uname -r"⏎
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_file_of_blanks_and_comments_is_empty() {
-    check("\n# nothing\n\n", &expect![[r#"
+    check(
+        "\n# nothing\n\n",
+        &expect![[r#"
         error[no_targets] 1:1 "" there is no target / write at least one:⏎[[target]]⏎name = "my kernel"⏎kernel = "./bzImage"⏎command = "uname -r"⏎
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_byte_order_mark_alone_is_empty() {
-    check("\u{feff}", &expect![[r#"
+    check(
+        "\u{feff}",
+        &expect![[r#"
         error[no_targets] 1:1 "" there is no target / write at least one:⏎[[target]]⏎name = "my kernel"⏎kernel = "./bzImage"⏎command = "uname -r"⏎
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_empty_list_of_targets_is_none() {
-    check("target = []\n", &expect![[r#"
+    check(
+        "target = []\n",
+        &expect![[r#"
         error[no_targets] 1:1 "target" there is no target / write at least one:⏎[[target]]⏎name = "my kernel"⏎kernel = "./bzImage"⏎command = "uname -r"⏎
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_byte_order_mark_moves_no_column() {
-    check("\u{feff}[[target]]\nname = 1\n", &expect![[r#"
+    check(
+        "\u{feff}[[target]]\nname = 1\n",
+        &expect![[r#"
         error[missing_key] 1:1 "[[target]]" the target has no `command` / add command = "cargo test"
         error[missing_system] 1:1 "[[target]]" the target has nothing to boot / add one of `kernel`, `kernel_url`, `kernel_package`, `image` or `image_url`
         error[wrong_type] 2:8 "1" `name` must be a string, not an integer / write "1"
             fix: Write `"1"`: "1" -> "\"1\""
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -57,31 +72,43 @@ name = 't'
 
 #[test]
 fn a_single_inline_target_is_led_to_double_brackets() {
-    check("target = { name = 't' }\n", &expect![[r#"
+    check(
+        "target = { name = 't' }\n",
+        &expect![[r#"
         error[target_not_array] 1:10 "{ name = 't' }" `target` is a single table, but it must be a list of them / write `[[target]]` with double brackets, once for each target
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_dotted_target_is_led_to_double_brackets() {
-    check("target.name = 't'\n", &expect![[r#"
+    check(
+        "target.name = 't'\n",
+        &expect![[r#"
         error[target_not_array] 1:1 "target" `target` is a single table, but it must be a list of them / write `[[target]]` with double brackets, once for each target
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_target_that_is_a_string_is_refused() {
-    check("target = 'x'\n", &expect![[r#"
+    check(
+        "target = 'x'\n",
+        &expect![[r#"
         error[wrong_type] 1:10 "'x'" `target` must be an array of tables, not a string / write:⏎[[target]]⏎name = "my kernel"⏎kernel = "./bzImage"⏎command = "uname -r"⏎
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_list_of_targets_has_only_tables() {
-    check("target = [1, 'x', {name = 't', kernel = 'k', command = 'c'}]\n", &expect![[r#"
+    check(
+        "target = [1, 'x', {name = 't', kernel = 'k', command = 'c'}]\n",
+        &expect![[r#"
         error[wrong_type] 1:11 "1" a target must be a table, not an integer / write a [[target]] section
         error[wrong_type] 1:14 "'x'" a target must be a table, not a string / write a [[target]] section
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -177,8 +204,8 @@ kernel = ./bzImage
         &expect![[r#"
             error[syntax] 2:8 "my kernel" a string must be in quotes / write "my kernel"
                 fix: Put it in quotes: "my kernel" -> "\"my kernel\""
-            error[syntax] 3:10 "" invalid mantissa / expected digits
-            error[syntax] 3:11 "" invalid fraction / expected digits
+            error[syntax] 3:10 "./bzImage" a string must be in quotes / write "./bzImage"
+                fix: Put it in quotes: "./bzImage" -> "\"./bzImage\""
         "#]],
     );
 }
@@ -193,8 +220,9 @@ kernel = "k
 vm.extra_args = ["a"
 "#,
         &expect![[r#"
-            error[syntax] 2:8 "t" a boolean is `true` or `false`, in small letters / write true or false, or put the text in quotes if it is a string
-            error[syntax] 3:8 "True" a boolean is `true` or `false`, in small letters / write true
+            error[syntax] 2:8 "t" a string must be in quotes / write "t"
+                fix: Put it in quotes: "t" -> "\"t\""
+            error[syntax] 3:8 "True" a boolean is written in small letters / write true
                 fix: Write `true`: "True" -> "true"
             error[syntax] 4:12 "" a string without its closing quote / close it on the same line; text of several lines goes between """ and """
             error[syntax] 5:21 "" a list without its closing `]` / write `]` after the last value
@@ -209,7 +237,7 @@ fn a_boolean_in_capitals_is_made_small() {
 uefi = TRUE
 ",
         &expect![[r#"
-            error[syntax] 2:8 "TRUE" a boolean is `true` or `false`, in small letters / write true
+            error[syntax] 2:8 "TRUE" a boolean is written in small letters / write true
                 fix: Write `true`: "TRUE" -> "true"
         "#]],
     );
@@ -222,7 +250,7 @@ fn a_truncated_boolean_is_refused() {
 uefi = tru
 ",
         &expect![[r#"
-            error[syntax] 2:8 "tru" a boolean is `true` or `false`, in small letters / write true or false, or put the text in quotes if it is a string
+            error[syntax] 2:8 "tru" a string must be in quotes / write true, or "tru" for a string
         "#]],
     );
 }
@@ -267,6 +295,7 @@ fn a_duplicate_table_shows_the_first() {
 ",
         &expect![[r#"
             error[duplicate_key] 3:9 "vm" `vm` is given a second time / remove one of them
+                2:1 "[target.vm]" first given here
         "#]],
     );
 }
@@ -305,7 +334,7 @@ command = '''
 make
 ",
         &expect![[r#"
-            error[syntax] 4:1 "" invalid multi-line literal string / expected `'`
+            error[syntax] 4:1 "" text of several lines without its closing quotes / close it with the same three quotes that it starts with
         "#]],
     );
 }
@@ -367,8 +396,7 @@ kernel =
 name = 't'
 ",
         &expect![[r#"
-            error[syntax] 2:9 "" a string must be in quotes / write ""
-                fix: Put it in quotes: "" -> "\"\""
+            error[syntax] 2:9 "" a key without a value / write `key = value`
         "#]],
     );
 }
@@ -399,16 +427,22 @@ kernel = "C:\kernel"
 
 #[test]
 fn a_control_character_is_an_error() {
-    check("[[target]]\nname = \"a\u{1}b\"\n", &expect![[r#"
-        error[syntax] 2:10 "\u{1}" invalid basic string / expected non-double-quote visible characters, `\`
-    "#]]);
+    check(
+        "[[target]]\nname = \"a\u{1}b\"\n",
+        &expect![[r#"
+            error[syntax] 2:10 "\u{1}" a control character in a string / write it as an escape, such as \u001b, in double quotes
+        "#]],
+    );
 }
 
 #[test]
 fn a_lone_carriage_return_is_an_error() {
-    check("[[target]]\rname = 't'\n", &expect![[r#"
+    check(
+        "[[target]]\rname = 't'\n",
+        &expect![[r#"
         error[syntax] 1:12 "" carriage return must be followed by newline / expected newline
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -423,7 +457,7 @@ fn two_keys_on_one_line_are_an_error() {
 name = 't' kernel = 'k'
 ",
         &expect![[r#"
-            error[syntax] 2:12 "" unexpected key or value / expected newline, `#`
+            error[syntax] 2:12 "" something more after the value / write each key on a line of its own
         "#]],
     );
 }
@@ -435,7 +469,7 @@ fn a_leading_zero_is_an_error() {
 vm.num_cpus = 01
 ",
         &expect![[r#"
-            error[syntax] 2:15 "0" unexpected leading zero / expected nothing
+            error[syntax] 2:15 "0" a number that starts with a zero / write it without the zero
         "#]],
     );
 }
@@ -447,17 +481,19 @@ fn a_json_colon_is_an_error() {
 name: 't'
 ",
         &expect![[r#"
-            error[syntax] 2:5 ":" invalid unquoted key / expected letters, numbers, `-`, `_`
-            error[syntax] 2:7 "" a key without a value / write `key = value`
+            error[syntax] 2:5 ":" a `:` after a key / write `key = value`
         "#]],
     );
 }
 
 #[test]
 fn a_file_that_is_json_is_an_error() {
-    check(r#"{"target": []}"#, &expect![[r#"
-        error[syntax] 1:1 "" invalid key-value pair / expected key
-    "#]]);
+    check(
+        r#"{"target": []}"#,
+        &expect![[r#"
+            error[syntax] 1:1 "" a `{` where a key must be / if this is JSON, write it as TOML: `key = value`
+        "#]],
+    );
 }
 
 #[test]
@@ -467,7 +503,7 @@ fn columns_count_characters() {
 name = 'äöü' kernel
 ",
         &expect![[r#"
-            error[syntax] 2:14 "" unexpected key or value / expected newline, `#`
+            error[syntax] 2:14 "" something more after the value / write each key on a line of its own
         "#]],
     );
 }
