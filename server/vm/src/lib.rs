@@ -3,7 +3,6 @@
 pub mod accelerator;
 pub mod agent;
 mod agent_client;
-#[path = "console_stub.rs"]
 pub mod console;
 mod decide;
 pub mod event;

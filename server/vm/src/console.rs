@@ -1,0 +1,167 @@
+//! The guest's console: bytes become lines, and the lines tell what became of the kernel.
+//!
+//! Total and incremental: any bytes in any pieces give the same result as the same bytes in one piece.
+
+mod bug;
+mod line;
+mod splat;
+
+use std::collections::VecDeque;
+
+pub use self::bug::{BugKind, KernelBug};
+use self::line::Lines;
+use self::splat::Detector;
+
+/// How many of the last lines are kept.
+pub const TAIL_LINES: usize = 200;
+
+/// How the guest init begins the line with which it gives up; the same as in `vmtest_guest::wire`.
+const FATAL_PREFIX: &str = vmtest_guest::wire::FATAL_PREFIX;
+
+/// What a piece of the console brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsoleEvent {
+    /// A line, without its line break.
+    Line(String),
+    /// The kernel reported a bug of its own, and the report is complete.
+    Bug(KernelBug),
+}
+
+/// Reads a console from its first byte to its last.
+#[derive(Debug, Default)]
+pub struct Console {
+    lines: Lines,
+    tail: VecDeque<String>,
+    spoke: bool,
+    kernel_spoke: bool,
+    detector: Detector,
+    fatal: Option<String>,
+    cause: Option<&'static str>,
+}
+
+impl Console {
+    /// A console that has said nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<ConsoleEvent> {
+        self.spoke |= !bytes.is_empty();
+        let mut lines = Vec::new();
+        self.lines.push(bytes, &mut lines);
+        self.take(lines)
+    }
+
+    /// The console ended: takes what is left of an unfinished line, and completes an unfinished report.
+    pub fn finish(&mut self) -> Vec<ConsoleEvent> {
+        let mut lines = Vec::new();
+        self.lines.finish(&mut lines);
+        let mut events = self.take(lines);
+        events.extend(self.detector.finish().map(ConsoleEvent::Bug));
+        events
+    }
+
+    fn take(&mut self, lines: Vec<line::Line>) -> Vec<ConsoleEvent> {
+        let mut events = Vec::with_capacity(lines.len());
+        for line in lines {
+            let message = line.message();
+            self.kernel_spoke |= line.is_stamped() || message.starts_with("Linux version ");
+            if line.is_whole() {
+                if let Some(words) = message.strip_prefix(FATAL_PREFIX) {
+                    // The first is the cause of any other.
+                    self.fatal.get_or_insert_with(|| words.to_owned());
+                }
+                self.cause = self.cause.or_else(|| likely_cause(message));
+            }
+            let bugs = self.detector.line(&line);
+            let text = line.into_text();
+            if self.tail.len() == TAIL_LINES {
+                self.tail.pop_front();
+            }
+            self.tail.push_back(text.clone());
+            events.push(ConsoleEvent::Line(text));
+            events.extend(bugs.into_iter().map(ConsoleEvent::Bug));
+        }
+        events
+    }
+
+    /// The last lines, oldest first; at most [`TAIL_LINES`].
+    pub fn tail(&self) -> Vec<String> {
+        self.tail.iter().cloned().collect()
+    }
+
+    /// Whether anything was said at all.
+    pub fn spoke(&self) -> bool {
+        self.spoke
+    }
+
+    /// The first bug that the kernel reported, complete or not.
+    pub fn bug(&self) -> Option<&KernelBug> {
+        self.bugs().next()
+    }
+
+    /// Every bug that the kernel reported, up to a limit; the last may not be complete. Where the first turns out to be a
+    /// program's joke ([`KernelBug::confirmed_by`]), a later one may still be real.
+    pub fn bugs(&self) -> impl Iterator<Item = &KernelBug> {
+        self.detector.bugs()
+    }
+
+    /// The guest init's last words, when it gave up.
+    pub fn guest_fatal(&self) -> Option<&str> {
+        self.fatal.as_deref()
+    }
+
+    /// Why a boot that failed may have failed, with what to do about it: for a user who did not write the kernel.
+    pub fn likely_cause(&self) -> Option<&str> {
+        let silent = "the kernel printed nothing: it may have no console on the serial port (CONFIG_SERIAL_8250=y, \
+                      CONFIG_SERIAL_8250_CONSOLE=y), or stop before it has one; see what `earlyprintk=ttyS0` in \
+                      `kernel_args` shows";
+        self.cause.or((!self.kernel_spoke && self.fatal.is_none()).then_some(silent))
+    }
+}
+
+/// Lines that explain why nothing else will come.
+fn likely_cause(message: &str) -> Option<&'static str> {
+    const CAUSES: [(&str, &str); 8] = [
+        (
+            "Initramfs unpacking failed",
+            "the initramfs could not be unpacked: give the machine more memory (`vm.memory`)",
+        ),
+        (
+            "System is deadlocked on memory",
+            "the machine has too little memory for this kernel: give it more (`vm.memory`)",
+        ),
+        (
+            "Out of memory and no killable processes",
+            "the machine has too little memory for this kernel: give it more (`vm.memory`)",
+        ),
+        (
+            "version magic '",
+            "the kernel's modules belong to another build of it: install the modules of this very build",
+        ),
+        (
+            "disagrees about version of symbol",
+            "the kernel's modules belong to another build of it: install the modules of this very build",
+        ),
+        (
+            "VFS: Unable to mount root fs",
+            "the kernel found no initramfs: build it with CONFIG_BLK_DEV_INITRD=y, and let nothing in `kernel_args` or \
+             CONFIG_CMDLINE turn it off (`noinitrd`, `rdinit=`)",
+        ),
+        (
+            "No working init found",
+            "the kernel could not start vmtest's init: build it with CONFIG_BLK_DEV_INITRD=y and CONFIG_BINFMT_ELF=y, as \
+             a 64-bit kernel, and let nothing in `kernel_args` name another `init=`",
+        ),
+        (
+            "Attempted to kill init!",
+            "the guest's first process ended: the lines before the panic say why",
+        ),
+    ];
+    CAUSES.iter().find(|(sign, _)| message.contains(sign)).map(|(_, cause)| *cause)
+}
+
+#[cfg(test)]
+#[path = "console/tests.rs"]
+mod tests;
