@@ -157,7 +157,7 @@ target.
 ## Each key
 "#;
 
-const DIFFERENCES: &str = r#"
+const DIFFERENCES: &str = r"
 ## Differences from the original vmtest
 
 A file that the original accepts runs here with the same meaning, with these exceptions. Each is there for a reason.
@@ -189,7 +189,7 @@ A file that the original accepts runs here with the same meaning, with these exc
 
 Warnings, where the original says nothing: unknown keys, two targets of one name, a mount point that is not absolute (it
 is taken from `/`), keys that have no effect, such as `rootfs` beside an image.
-"#;
+";
 
 #[cfg(test)]
 mod tests {

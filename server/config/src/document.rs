@@ -159,6 +159,10 @@ impl<'t> Document<'t> {
     /// Keeps the targets selected whose name a regular expression matches anywhere.
     ///
     /// To match none is an error: a run of nothing must not look like a success.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a problem is the end of the work, so its size costs nothing"
+    )]
     pub fn select(&mut self, pattern: &str) -> Result<(), Problem> {
         let problem = |code, message: String| {
             let mut problem = Problem::error(code, 0..pattern.len(), message);
@@ -195,10 +199,18 @@ impl<'t> Document<'t> {
     /// Sets a key of every selected target: `vm.memory=1G`.
     ///
     /// The key is relative to the target; the value is TOML, and plain text where the key takes a string.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a problem is the end of the work, so its size costs nothing"
+    )]
     pub fn set(&mut self, assignment: &'t str) -> Result<(), Problem> {
         self.assign("--set", assignment).map_err(|problem| self.texts.localize(problem))
     }
 
+    #[expect(
+        clippy::result_large_err,
+        reason = "a problem is the end of the work, so its size costs nothing"
+    )]
     fn assign(&mut self, option: &'static str, assignment: &'t str) -> Result<(), Problem> {
         let start = self.texts.add(option, assignment);
         let whole = start..start + assignment.len();

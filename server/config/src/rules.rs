@@ -207,12 +207,11 @@ impl Rules<'_> {
         let system = self.system()?;
         let inherit_env = match &model.inherit_env {
             Some(file::InheritEnv::Switch(true)) => InheritEnv::All,
-            Some(file::InheritEnv::Switch(false)) => InheritEnv::None,
             Some(file::InheritEnv::Names(names)) => {
                 InheritEnv::Only(names.iter().map(|name| name.get_ref().clone()).collect())
             }
             None if matches!(system, System::Kernel(_)) => InheritEnv::All,
-            None => InheritEnv::None,
+            Some(file::InheritEnv::Switch(false)) | None => InheritEnv::None,
         };
         let command = match model.command.as_ref()?.get_ref().as_str() {
             "-" => Command::Interactive,

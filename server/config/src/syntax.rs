@@ -15,6 +15,7 @@ pub const MAX_FILE_SIZE: usize = 1 << 20;
 pub const MAX_DEPTH: usize = 128;
 
 /// Reads a file's bytes as text: its size and encoding.
+#[expect(clippy::result_large_err, reason = "a problem is the end of the work, so its size costs nothing")]
 pub fn decode(bytes: &[u8]) -> Result<&str, Problem> {
     if bytes.len() > MAX_FILE_SIZE {
         return Err(too_large(bytes.len()));

@@ -53,7 +53,7 @@ fn render(file: &str, problems: &[Problem]) -> String {
     for problem in problems {
         let (place, text) = match &problem.source {
             Source::File => (String::new(), file),
-            Source::Argument { option, text } => (format!("{option} `{text}` "), text.as_str()),
+            Source::Argument { option, text } => (format!("{option} {text:?} "), text.as_str()),
         };
         let (line, column) = line_column(text, problem.span.start);
         let covered = &text[problem.span.clone()];

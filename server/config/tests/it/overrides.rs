@@ -23,7 +23,7 @@ command = 'c'
 ";
 
 /// Applies assignments to the first target.
-fn set<'t>(assignments: &[&'t str]) -> Result<Target, String> {
+fn set(assignments: &[&str]) -> Result<Target, String> {
     let mut document = Document::parse(FILE, Path::new("/p")).unwrap().with_host(Arch::X86_64);
     document.retain(|index, _| index == 0);
     for assignment in assignments {
@@ -115,106 +115,165 @@ fn a_relative_path_starts_at_the_file() {
 
 #[test]
 fn a_misspelt_key_is_an_error_with_the_right_one() {
-    refused(&["vm.memroy=1G"], &expect![[r#"
-        error[unknown_key] --set `vm.memroy=1G` 1:4 "memroy" unknown key `memroy` in `vm` / did you mean --set vm.memory=…?
-    "#]]);
+    refused(
+        &["vm.memroy=1G"],
+        &expect![[r#"
+            error[unknown_key] --set "vm.memroy=1G" 1:4 "memroy" unknown key `memroy` in `vm` / did you mean --set vm.memory=…?
+        "#]],
+    );
 }
 
 #[test]
 fn a_key_of_another_table_is_an_error_with_the_right_one() {
-    refused(&["memory=1G"], &expect![[r#"
-        error[unknown_key] --set `memory=1G` 1:1 "memory" unknown key `memory` / did you mean --set vm.memory=…?
-    "#]]);
+    refused(
+        &["memory=1G"],
+        &expect![[r#"
+            error[unknown_key] --set "memory=1G" 1:1 "memory" unknown key `memory` / did you mean --set vm.memory=…?
+        "#]],
+    );
 }
 
 #[test]
 fn an_unknown_key_is_an_error() {
-    refused(&["description=x"], &expect![[r#"
-        error[unknown_key] --set `description=x` 1:1 "description" unknown key `description` / see `docs/config.md` for the keys that there are
-    "#]]);
+    refused(
+        &["description=x"],
+        &expect![[r#"
+            error[unknown_key] --set "description=x" 1:1 "description" unknown key `description` / see `docs/config.md` for the keys that there are
+        "#]],
+    );
 }
 
 #[test]
 fn a_key_with_target_before_it_is_explained() {
-    refused(&["target.vm.memory=1G"], &expect![[r#"
-        error[unknown_key] --set `target.vm.memory=1G` 1:1 "target" unknown key `target` / write the key without `target.`: it is set in every target that runs
-    "#]]);
+    refused(
+        &["target.vm.memory=1G"],
+        &expect![[r#"
+            error[unknown_key] --set "target.vm.memory=1G" 1:1 "target" unknown key `target` / write the key without `target.`: it is set in every target that runs
+        "#]],
+    );
 }
 
 #[test]
 fn a_key_below_a_value_is_an_error() {
-    refused(&["vm.memory.size=1G"], &expect![[r#"
-        error[unknown_key] --set `vm.memory.size=1G` 1:11 "size" unknown key `size` in `vm.memory` / see `docs/config.md` for the keys that there are
-    "#]]);
+    refused(
+        &["vm.memory.size=1G"],
+        &expect![[r#"
+            error[unknown_key] --set "vm.memory.size=1G" 1:11 "size" unknown key `size` in `vm.memory` / see `docs/config.md` for the keys that there are
+        "#]],
+    );
 }
 
 #[test]
 fn no_equals_sign_is_an_error() {
-    refused(&["vm.memory"], &expect![[r#"
-        error[invalid_set] --set `vm.memory` 1:1 "vm.memory" no `=` between a key and its value / write --set KEY=VALUE, such as --set vm.memory=1G
-    "#]]);
+    refused(
+        &["vm.memory"],
+        &expect![[r#"
+            error[invalid_set] --set "vm.memory" 1:1 "vm.memory" no `=` between a key and its value / write --set KEY=VALUE, such as --set vm.memory=1G
+        "#]],
+    );
 }
 
 #[test]
 fn no_key_is_an_error() {
-    refused(&["=1"], &expect![[r#"
-        error[invalid_set] --set `=1` 1:1 "" not a key: "" / write the key with dots, such as vm.memory; a part with other characters goes in quotes
-    "#]]);
+    refused(
+        &["=1"],
+        &expect![[r#"
+            error[invalid_set] --set "=1" 1:1 "" not a key: "" / write the key with dots, such as vm.memory; a part with other characters goes in quotes
+        "#]],
+    );
 }
 
 #[test]
 fn a_key_that_is_not_toml_is_an_error() {
-    refused(&["vm..memory=1"], &expect![[r#"
-        error[invalid_set] --set `vm..memory=1` 1:1 "vm..memory" not a key: "vm..memory" / write the key with dots, such as vm.memory; a part with other characters goes in quotes
-    "#]]);
-    refused(&["vm.mounts./x.host_path=1"], &expect![[r#"
-        error[invalid_set] --set `vm.mounts./x.host_path=1` 1:1 "vm.mounts./x.host_path" not a key: "vm.mounts./x.host_path" / write the key with dots, such as vm.memory; a part with other characters goes in quotes
-    "#]]);
+    refused(
+        &["vm..memory=1"],
+        &expect![[r#"
+            error[invalid_set] --set "vm..memory=1" 1:1 "vm..memory" not a key: "vm..memory" / write the key with dots, such as vm.memory; a part with other characters goes in quotes
+        "#]],
+    );
+    refused(
+        &["vm.mounts./x.host_path=1"],
+        &expect![[r#"
+            error[invalid_set] --set "vm.mounts./x.host_path=1" 1:1 "vm.mounts./x.host_path" not a key: "vm.mounts./x.host_path" / write the key with dots, such as vm.memory; a part with other characters goes in quotes
+        "#]],
+    );
 }
 
 #[test]
 fn an_open_quote_in_the_key_leaves_no_equals_sign() {
-    refused(&["vm.mounts.'/x.host_path=1"], &expect![[r#"
-        error[invalid_set] --set `vm.mounts.'/x.host_path=1` 1:1 "vm.mounts.'/x.host_path=1" no `=` between a key and its value / write --set KEY=VALUE, such as --set vm.memory=1G
-    "#]]);
+    refused(
+        &["vm.mounts.'/x.host_path=1"],
+        &expect![[r#"
+            error[invalid_set] --set "vm.mounts.'/x.host_path=1" 1:1 "vm.mounts.'/x.host_path=1" no `=` between a key and its value / write --set KEY=VALUE, such as --set vm.memory=1G
+        "#]],
+    );
 }
 
 #[test]
 fn a_value_of_another_type_is_an_error_in_the_argument() {
-    refused(&["vm.num_cpus=many"], &expect![[r#"
-        error[invalid_set] --set `vm.num_cpus=many` 1:13 "many" `vm.num_cpus` must be an integer, not "many" / write --set 'vm.num_cpus=4'
-    "#]]);
-    refused(&["vm.num_cpus='4'"], &expect![[r#"
-        error[wrong_type] --set `vm.num_cpus='4'` 1:13 "'4'" `vm.num_cpus` must be an integer, not a string / write 4
-            fix: Write `4`: "'4'" -> "4"
-    "#]]);
-    refused(&["vm.network=1"], &expect![[r#"
-        error[wrong_type] --set `vm.network=1` 1:12 "1" `vm.network` must be a boolean, not an integer / write for example network = true
-    "#]]);
+    refused(
+        &["vm.num_cpus=many"],
+        &expect![[r#"
+            error[invalid_set] --set "vm.num_cpus=many" 1:13 "many" `vm.num_cpus` must be an integer, not "many" / write --set 'vm.num_cpus=4'
+        "#]],
+    );
+    refused(
+        &["vm.num_cpus='4'"],
+        &expect![[r#"
+            error[wrong_type] --set "vm.num_cpus='4'" 1:13 "'4'" `vm.num_cpus` must be an integer, not a string / write 4
+                fix: Write `4`: "'4'" -> "4"
+        "#]],
+    );
+    refused(
+        &["vm.network=1"],
+        &expect![[r#"
+            error[wrong_type] --set "vm.network=1" 1:12 "1" `vm.network` must be a boolean, not an integer / write for example network = true
+        "#]],
+    );
 }
 
 #[test]
 fn a_wrong_value_is_an_error_in_the_argument() {
-    refused(&["vm.memory=1X"], &expect![[r#"
-        error[invalid_memory] --set `vm.memory=1X` 1:11 "1X" `vm.memory` is not a memory size: "1X" / write a number with a unit, such as "512M" or "4G"; a bare number is MiB
-    "#]]);
-    refused(&["timeout="], &expect![[r#"
-        error[invalid_duration] --set `timeout=` 1:9 "" `timeout` is not a time: "" / write a number with a unit (ms, s, m, h, d), such as "90s", "5m" or "1h30m"
-    "#]]);
-    refused(&["vm.num_cpus= 300"], &expect![[r#"
-        error[out_of_range] --set `vm.num_cpus= 300` 1:13 " 300" `vm.num_cpus` is out of range: 300 / write a number from 1 to 255; the default is 2
-    "#]]);
-    refused(&["vm.extra_args=['-a', 5]"], &expect![[r#"
-        error[wrong_type] --set `vm.extra_args=['-a', 5]` 1:22 "5" `vm.extra_args` has an integer in it, where only strings may be / write "5"
-            fix: Put it in quotes: "5" -> "\"5\""
-    "#]]);
+    refused(
+        &["vm.memory=1X"],
+        &expect![[r#"
+            error[invalid_memory] --set "vm.memory=1X" 1:11 "1X" `vm.memory` is not a memory size: "1X" / write a number with a unit, such as "512M" or "4G"; a bare number is MiB
+        "#]],
+    );
+    refused(
+        &["timeout="],
+        &expect![[r#"
+            error[invalid_duration] --set "timeout=" 1:9 "" `timeout` is not a time: "" / write a number with a unit (ms, s, m, h, d), such as "90s", "5m" or "1h30m"
+        "#]],
+    );
+    refused(
+        &["vm.num_cpus= 300"],
+        &expect![[r#"
+            error[out_of_range] --set "vm.num_cpus= 300" 1:13 " 300" `vm.num_cpus` is out of range: 300 / write a number from 1 to 255; the default is 2
+        "#]],
+    );
+    refused(
+        &["vm.extra_args=['-a', 5]"],
+        &expect![[r#"
+            error[wrong_type] --set "vm.extra_args=['-a', 5]" 1:22 "5" `vm.extra_args` has an integer in it, where only strings may be / write "5"
+                fix: Put it in quotes: "5" -> "\"5\""
+        "#]],
+    );
 }
 
 #[test]
 fn rules_hold_over_file_and_arguments_together() {
-    refused(&["image=x"], &expect![[""]]);
-    refused(&["vm.mounts.'/data/'.host_path=x"], &expect![[""]]);
-    refused(&["uefi=true"], &expect![[""]]);
+    refused(&["image=x"], &expect![[r#"
+        error[several_systems] --set "image=x" 1:1 "image" the target has `kernel` and `image`, but it can boot only one thing / keep one and remove the rest
+            4:1 "kernel" `kernel` is given here
+    "#]]);
+    refused(&["vm.mounts.'/data/'.host_path=x"], &expect![[r#"
+        error[duplicate_mount] --set "vm.mounts.'/data/'.host_path=x" 1:11 "'/data/'" something else is mounted on /data too / give each mount a place of its own
+            8:19 "'/data'" the other one
+    "#]]);
+    refused(&["uefi=true"], &expect![[r#"
+        error[missing_companion] --set "uefi=true" 1:1 "uefi" `uefi` needs `image` or `image_url`: it is for targets that boot a disk image / add `image` or `image_url`, or remove `uefi`
+    "#]]);
 }
 
 #[test]

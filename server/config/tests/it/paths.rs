@@ -46,32 +46,44 @@ fn every_missing_file_is_said_with_its_place() {
             error[missing_file] 8:27 "'i'" `host_path`: $HERE/i does not exist / check the path: a relative one starts at the directory of vmtest.toml, and `~` is not expanded
         "#]],
     );
-    check("image = 'i'\nuefi = true\nvm.bios = 'b'\n", &expect![[r#"
+    check(
+        "image = 'i'\nuefi = true\nvm.bios = 'b'\n",
+        &expect![[r#"
         error[missing_file] 4:9 "'i'" `image`: $HERE/i does not exist / check the path: a relative one starts at the directory of vmtest.toml, and `~` is not expanded
         error[missing_file] 6:11 "'b'" `bios`: $HERE/b does not exist / check the path: a relative one starts at the directory of vmtest.toml, and `~` is not expanded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_directory_is_no_image() {
-    check("image = 'dir'\n", &expect![[r#"
+    check(
+        "image = 'dir'\n",
+        &expect![[r#"
         error[missing_file] 4:9 "'dir'" `image`: $HERE/dir is a directory / name a file
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_file_cannot_be_shared() {
-    check("kernel = 'file'\nrootfs = 'file'\nvm.mounts.'/a'.host_path = 'file'\n", &expect![[r#"
+    check(
+        "kernel = 'file'\nrootfs = 'file'\nvm.mounts.'/a'.host_path = 'file'\n",
+        &expect![[r#"
         error[missing_file] 5:10 "'file'" `rootfs`: $HERE/file is not a directory / name a directory: only those can be shared
         error[missing_file] 6:28 "'file'" `host_path`: $HERE/file is not a directory / name a directory: only those can be shared
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_path_through_a_file_is_said() {
-    check("kernel = 'file/x'\n", &expect![[r#"
+    check(
+        "kernel = 'file/x'\n",
+        &expect![[r#"
         error[missing_file] 4:10 "'file/x'" `kernel`: cannot look at $HERE/file/x: Not a directory (os error 20) / check the permissions
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -92,6 +104,6 @@ fn a_missing_file_of_an_argument_is_said_in_the_argument() {
     document.set("kernel=no-such-file").unwrap();
     let loaded = document.resolve(Purpose::Run).unwrap();
     expect![[r#"
-        error[missing_file] --set `kernel=no-such-file` 1:8 "no-such-file" `kernel`: /no-such-file does not exist / check the path: a relative one starts at the directory of vmtest.toml, and `~` is not expanded
+        error[missing_file] --set "kernel=no-such-file" 1:8 "no-such-file" `kernel`: /no-such-file does not exist / check the path: a relative one starts at the directory of vmtest.toml, and `~` is not expanded
     "#]].assert_eq(&render(text, &check_paths(&loaded.targets[0])));
 }

@@ -75,9 +75,12 @@ fn two_filters_must_both_match() {
 
 #[test]
 fn a_filter_without_a_match_lists_the_names() {
-    refused("debian", &expect![[r#"
-        error[no_match] --filter `debian` 1:1 "debian" no target's name matches the filter "debian" / the targets are: "linux 5.15", "linux 6.1", "fedora (x86)"
-    "#]]);
+    refused(
+        "debian",
+        &expect![[r#"
+            error[no_match] --filter "debian" 1:1 "debian" no target's name matches the filter "debian" / the targets are: "linux 5.15", "linux 6.1", "fedora (x86)"
+        "#]],
+    );
 }
 
 #[test]
@@ -90,9 +93,12 @@ fn a_failed_filter_leaves_the_selection_alone() {
 
 #[test]
 fn a_filter_that_is_no_regular_expression_says_why() {
-    refused("fedora (x86", &expect![[r#"
-        error[invalid_filter] --filter `fedora (x86` 1:1 "fedora (x86" the filter is not a regular expression: unclosed group / escape characters that have a meaning of their own with a backslash
-    "#]]);
+    refused(
+        "fedora (x86",
+        &expect![[r#"
+            error[invalid_filter] --filter "fedora (x86" 1:1 "fedora (x86" the filter is not a regular expression: unclosed group / escape characters that have a meaning of their own with a backslash
+        "#]],
+    );
 }
 
 #[test]
@@ -102,8 +108,8 @@ fn a_filter_of_absurd_size_is_refused() {
 
 #[test]
 fn long_lists_of_names_are_cut() {
-    let file: String =
-        (0..25).map(|at| format!("[[target]]\nname = 'n{at}'\nkernel = 'k'\ncommand = 'c'\n")).collect();
+    let target = |at: usize| format!("[[target]]\nname = 'n{at}'\nkernel = 'k'\ncommand = 'c'\n");
+    let file = (0..25).map(target).collect::<Vec<_>>().concat();
     let help = document(&file).select("x").unwrap_err().help.unwrap();
     assert!(help.ends_with("\"n19\" and 5 more"), "{help}");
 }
