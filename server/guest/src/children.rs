@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
@@ -12,23 +12,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use vmtest_guest::wire::{AGENT_PROGRAM, ExitStatus};
+use vmtest_guest::wire::{AGENT_PROGRAM, ExitStatus, JOB_DIR};
 
 use crate::sentence::{Result, Saying as _};
-
-/// A test may kill the agent (`kill -9 -1`); one that kills it again and again does not want it.
-const AGENT_STARTS: u32 = 5;
 
 /// Reaps whatever dies.
 pub(crate) struct Children {
     died: UnixStream,
-    agent: Option<Agent>,
-}
-
-struct Agent {
-    pid: Pid,
-    port: PathBuf,
-    starts: u32,
 }
 
 impl Children {
@@ -38,38 +28,12 @@ impl Children {
         died.set_nonblocking(true).saying("cannot make a socket non-blocking")?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, notify)
             .saying("cannot watch for children")?;
-        Ok(Self { died, agent: None })
+        Ok(Self { died })
     }
 
     /// Readable when a child died.
     pub(crate) fn death(&self) -> BorrowedFd<'_> {
         self.died.as_fd()
-    }
-
-    /// Starts qemu-ga on its port.
-    pub(crate) fn start_agent(&mut self, port: &Path) -> Result<()> {
-        let starts = self.agent.as_ref().map_or(0, |agent| agent.starts) + 1;
-        let program = fs::read_to_string(AGENT_PROGRAM).saying("cannot read the agent's path")?;
-        // State and pid file directories differ by distribution (danobi/vmtest#101).
-        let child = Command::new(&program)
-            .args([
-                "--method",
-                "virtio-serial",
-                "--statedir",
-                "/job",
-                "--pidfile",
-                "/job/agent.pid",
-                "--path",
-            ])
-            .arg(port)
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::null())
-            .spawn()
-            .saying(format_args!("cannot start the guest agent {program}"))?;
-        // The agent must answer also when the test has eaten all memory.
-        let _ = fs::write(format!("/proc/{}/oom_score_adj", child.id()), "-1000");
-        self.agent = Some(Agent { pid: Pid::from_raw(child.id() as i32), port: port.to_owned(), starts });
-        Ok(())
     }
 
     /// Reaps all that is dead; returns how `wanted` ended, if it is among them.
@@ -86,13 +50,6 @@ impl Children {
             if Some(pid) == wanted {
                 found = Some(status);
             }
-            match &self.agent {
-                Some(agent) if agent.pid == pid && agent.starts < AGENT_STARTS => {
-                    let port = agent.port.clone();
-                    let _ = self.start_agent(&port);
-                }
-                _ => {}
-            }
         }
     }
 
@@ -106,6 +63,20 @@ impl Children {
             }
         }
     }
+}
+
+/// Starts qemu-ga on its port. It is needed until the job is there; what happens to it later does not matter.
+pub(crate) fn start_agent(port: &Path) -> Result<()> {
+    let program = fs::read_to_string(AGENT_PROGRAM).saying("cannot read the agent's path")?;
+    // State and pid file directories differ by distribution (danobi/vmtest#101).
+    Command::new(&program)
+        .args(["--method", "virtio-serial", "--statedir", JOB_DIR, "--pidfile", "/job/agent.pid", "--path"])
+        .arg(port)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .spawn()
+        .map(drop)
+        .saying(format_args!("cannot start the guest agent {program}"))
 }
 
 fn signal_number(signal: Signal) -> i32 {

@@ -7,11 +7,11 @@ use std::io::Write as _;
 use nix::sys::reboot::{RebootMode, reboot};
 use vmtest_guest::wire::{FATAL_PREFIX, Frame, Job};
 
-use crate::children::Children;
+use crate::children::{self, Children};
 use crate::ports::{Ports, Stream};
 use crate::pump::Pump;
 use crate::sentence::Result;
-use crate::{boot, ports, setup};
+use crate::{boot, ports, root, setup};
 
 /// PID 1 must never return: the kernel would panic and hide what happened.
 pub(crate) fn main() -> ! {
@@ -31,7 +31,7 @@ fn live() -> Result<()> {
     // The job's directory is watched before the agent, which writes it, can be reached.
     let jobs = setup::JobDirectory::watch()?;
     let mut children = Children::watch()?;
-    children.start_agent(&agent)?;
+    children::start_agent(&agent)?;
     stream.send(&Frame::Alive("parked".into()))?;
 
     let job = setup::wait_for_job(&jobs, &mut children)?;
@@ -49,7 +49,11 @@ fn carry_out(job: &Job, stream: &mut Stream, input: &fs::File, children: &mut Ch
     setup::set_host_name(&job.hostname)?;
     setup::bring_network_up(job.network.as_ref(), stream)?;
     let shares = setup::mount_shares(job, stream)?;
-    Pump::start(job, &shares)?.run(stream, input, children, &shares)
+    setup::set_limits(job.umask)?;
+    // The last thing before the command: from here on PID 1's own files are out of reach.
+    let tainted = setup::open_tainted()?;
+    root::enter(job, shares.upper.is_some())?;
+    Pump::start(job, shares, tainted)?.run(stream, input, children)
 }
 
 /// Says why on the console, which is all that certainly works, and ends the machine.

@@ -1,7 +1,8 @@
 //! What the command wrote to the throw-away layer, so that nobody looks for it on the host in vain.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +22,9 @@ pub(crate) struct Lost {
     pub(crate) count: u64,
 }
 
-/// Looks through the upper layer of an overlay.
-pub(crate) fn find(upper: &Path) -> Lost {
+/// Looks through the upper layer of an overlay, which is open from before the root was changed.
+pub(crate) fn find(upper: &File) -> Lost {
+    let upper = PathBuf::from(format!("/proc/self/fd/{}", upper.as_raw_fd()));
     let mut lost = Lost::default();
     let mut directories = vec![PathBuf::new()];
     let mut seen = 0;

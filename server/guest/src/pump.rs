@@ -1,7 +1,7 @@
 //! Moves bytes between the command and the host until the command has ended and its output is sent.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -12,14 +12,15 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::unistd::Pid;
-use vmtest_guest::wire::{Decoder, Exit, ExitStatus, Frame, Input, Job, Stdio};
+use nix::unistd::{Pid, chdir};
+use vmtest_guest::wire::{CommandSpec, Decoder, Exit, ExitStatus, Frame, Input, Job, Stdio};
 
 use crate::children::Children;
 use crate::ports::Stream;
 use crate::sentence::{Result, Saying as _};
-use crate::setup::{Shares, UPPER};
-use crate::{ioctl, lost, session};
+use crate::session::{self, Kind};
+use crate::setup::Shares;
+use crate::{ioctl, lost};
 
 /// How long what the command left running may still write. `exec > >(tee log)` needs a moment; a daemon that keeps the
 /// stream open gets no more.
@@ -38,6 +39,9 @@ pub(crate) struct Pump {
     stderr: Option<Source>,
     input: Option<Sink>,
     terminal: bool,
+    shares: Shares,
+    /// Open from before the command's mounts, which may hide /proc.
+    tainted: File,
     tainted_before: u64,
 }
 
@@ -59,14 +63,22 @@ struct Sink {
 
 impl Pump {
     /// Starts the session.
-    pub(crate) fn start(job: &Job, shares: &Shares) -> Result<Self> {
+    pub(crate) fn start(job: &Job, shares: Shares, mut tainted: File) -> Result<Self> {
         let (status, status_writer) = nix::unistd::pipe().saying("cannot make a pipe")?;
         // The session inherits its end; PID 1 has one thread, so nothing else can be started in between.
         fcntl(&status, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).saying("cannot mark a pipe")?;
         let mut command = Command::new("/proc/self/exe");
-        let root = if shares.overlay { session::OVERLAY } else { session::PLAIN };
-        command.args([session::ARGUMENT, root, &status_writer.as_raw_fd().to_string()]);
-        let (stdout, stderr, input, terminal) = match job.command.stdio {
+        command.args([session::ARGUMENT, &status_writer.as_raw_fd().to_string()]);
+        let CommandSpec { script, cwd, env, stdio } = &job.command;
+        command.arg(match (script, stdio) {
+            (Some(_), _) => Kind::Script.argument(),
+            (None, Stdio::Terminal { .. }) => Kind::Terminal.argument(),
+            (None, _) => Kind::Reading.argument(),
+        });
+        command.args(script).env_clear().envs(env.iter().map(|(name, value)| (name, value)));
+        chdir(Path::new(cwd))
+            .saying(format_args!("cannot enter the working directory {}", Path::new(cwd).display()))?;
+        let (stdout, stderr, input, terminal) = match *stdio {
             Stdio::Terminal { rows, cols } => {
                 let (master, slave) = open_terminal()?;
                 // A size that cannot be set is a terminal of unknown size.
@@ -94,6 +106,7 @@ impl Pump {
                 (Source::new(File::from(OwnedFd::from(out)), Frame::Stdout)?, Some(stderr), input, false)
             }
         };
+        let tainted_before = read_number(&mut tainted);
         let child = command.spawn().saying("cannot start the session")?;
         Ok(Self {
             pid: Pid::from_raw(child.id() as i32),
@@ -102,18 +115,14 @@ impl Pump {
             stderr,
             input,
             terminal,
-            tainted_before: tainted(),
+            shares,
+            tainted,
+            tainted_before,
         })
     }
 
     /// Runs the command to its end and reports it.
-    pub(crate) fn run(
-        mut self,
-        stream: &mut Stream,
-        input: &File,
-        children: &mut Children,
-        shares: &Shares,
-    ) -> Result<()> {
+    pub(crate) fn run(mut self, stream: &mut Stream, input: &File, children: &mut Children) -> Result<()> {
         let mut decoder = Decoder::default();
         let mut ended: Option<(ExitStatus, Instant)> = None;
         while self.must_go_on(ended) {
@@ -143,15 +152,15 @@ impl Pump {
         }
         // A session that fails before it becomes the command says so at its end, which may be seen after its death.
         self.read_status(stream)?;
-        for share in &shares.writable {
+        for share in &self.shares.writable {
             nix::unistd::syncfs(share).saying("cannot write a share back to the host")?;
         }
         let Some((status, _)) = ended else { return Err("the command has no end".to_owned()) };
-        let lost = if shares.overlay { lost::find(Path::new(UPPER)) } else { lost::Lost::default() };
+        let lost = self.shares.upper.as_ref().map(lost::find).unwrap_or_default();
         stream.send(&Frame::Exit(Exit {
             status,
             tainted_before: self.tainted_before,
-            tainted_after: tainted(),
+            tainted_after: read_number(&mut self.tainted),
             lost_paths: lost.paths,
             lost_count: lost.count,
         }))
@@ -209,7 +218,10 @@ impl Pump {
         let Some(mut status) = self.status.take() else { return Ok(()) };
         let mut sentence = String::new();
         status.read_to_string(&mut sentence).saying("cannot hear from the session")?;
-        if sentence.is_empty() { stream.send(&Frame::Started) } else { Err(sentence) }
+        if !sentence.is_empty() {
+            return Err(sentence);
+        }
+        stream.send(&Frame::Started)
     }
 
     fn read_input(&mut self, port: &File, decoder: &mut Decoder) -> Result<()> {
@@ -322,6 +334,8 @@ fn set_nonblocking(file: &File) -> Result<()> {
     fcntl(file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop).saying("cannot make a pipe non-blocking")
 }
 
-fn tainted() -> u64 {
-    fs::read_to_string("/proc/sys/kernel/tainted").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+fn read_number(file: &mut File) -> u64 {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    read.ok().and_then(|_| text.trim().parse().ok()).unwrap_or(0)
 }

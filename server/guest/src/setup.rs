@@ -11,7 +11,8 @@ use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::stat::Mode;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 use vmtest_guest::wire::{Frame, JOB_DIR, JOB_FILE, Job, Network, RootAccess, Share};
@@ -21,10 +22,10 @@ use crate::ports::Stream;
 use crate::sentence::{Result, Saying as _};
 use crate::{ioctl, network};
 
-/// Where the job's root is put together, before the session moves it onto `/`.
+/// Where the job's root is put together, before it is moved onto `/`.
 pub(crate) const ROOT: &str = "/vm/root";
 /// What the command writes to an overlay root.
-pub(crate) const UPPER: &str = "/vm/scratch/upper";
+const UPPER: &str = "/vm/scratch/upper";
 /// The name server file that covers the root's own.
 pub(crate) const RESOLV_CONF: &str = "/vm/resolv.conf";
 const LOWER: &str = "/vm/lower";
@@ -109,18 +110,35 @@ pub(crate) fn bring_network_up(wanted: Option<&Network>, stream: &mut Stream) ->
     fs::write(RESOLV_CONF, network::resolv_conf(wanted)).saying("cannot write resolv.conf")
 }
 
+/// Limits and mask, which the command inherits.
+pub(crate) fn set_limits(mask: u32) -> Result<()> {
+    // BPF programs and io_uring charge locked memory on older kernels; what the kernel gives PID 1 is far too little.
+    let unlimited = nix::libc::RLIM_INFINITY;
+    setrlimit(Resource::RLIMIT_MEMLOCK, unlimited, unlimited)
+        .saying("cannot lift the limit on locked memory")?;
+    // What systemd gives a service, and so what the user's programs know.
+    setrlimit(Resource::RLIMIT_NOFILE, 1024, 1 << 19).saying("cannot set the limit on open files")?;
+    umask(Mode::from_bits_truncate(mask));
+    Ok(())
+}
+
+/// The kernel's taint flags, readable also when the command hides /proc.
+pub(crate) fn open_tainted() -> Result<File> {
+    File::open("/proc/sys/kernel/tainted").saying("cannot see whether the kernel is tainted")
+}
+
 /// The shares that were mounted, and what became of the root.
 pub(crate) struct Shares {
     /// Written through to the host at the end.
     pub(crate) writable: Vec<OwnedFd>,
-    /// Whether [`UPPER`] collects what the command writes.
-    pub(crate) overlay: bool,
+    /// The directory that collects what the command writes, where the root is an overlay.
+    pub(crate) upper: Option<File>,
 }
 
 /// Mounts every share, and the root with what covers it.
 pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
-    let overlay = mount_root(job, stream)?;
-    let mut shares = Shares { writable: Vec::new(), overlay };
+    let upper = mount_root(job, stream)?.then(|| File::open(UPPER)).transpose().saying(UPPER)?;
+    let mut shares = Shares { writable: Vec::new(), upper };
     for Share { tag, writable } in &job.shares {
         let writable = *writable;
         let point = share_point(tag);
@@ -137,7 +155,7 @@ pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
     Ok(shares)
 }
 
-/// Where a share is mounted before the session binds it to its places.
+/// Where a share is mounted before it is bound to its places.
 pub(crate) fn share_point(tag: &str) -> PathBuf {
     Path::new(SHARES).join(tag)
 }
