@@ -1,12 +1,16 @@
 //! Whether the files that a target names exist: the one question that loading leaves open.
 
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::key::{Key, PathKind};
-use crate::problem::{Problem, Severity};
+use crate::problem::{Problem, Severity, Source};
 use crate::spans::Place;
 use crate::{Firmware, ImageSource, KernelSource, QemuCommand, Resolved, System, ValueType};
+
+/// What a cure says where the directory that relative paths start at belongs.
+const BASE: &str = "BASE";
 
 /// Looks for every file and directory that a target names; each one that is missing, or of the wrong kind, is an error
 /// at its value. What a default names is not looked for.
@@ -51,11 +55,15 @@ pub fn check_paths(resolved: &Resolved) -> Vec<Problem> {
 
 fn problem(path: &str, place: &Place, what: &str, cure: &str) -> Problem {
     let key = path.rsplit('.').next().unwrap_or(path);
+    let base = match &place.source {
+        Source::Argument { option, .. } if *option != "--set" => "working directory",
+        _ => "directory of vmtest.toml",
+    };
     Problem {
         severity: Severity::Error,
         code: "missing_file",
         message: format!("`{key}`: {what}"),
-        help: Some(cure.to_owned()),
+        help: Some(cure.replace(BASE, base)),
         source: place.source.clone(),
         span: place.value.clone(),
         related: Vec::new(),
@@ -68,10 +76,10 @@ fn wrong(kind: PathKind, path: &Path) -> Option<(String, &'static str)> {
     let shown = path.display();
     let found = match fs::metadata(path) {
         Ok(found) => found,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Some((
                 format!("{shown} does not exist"),
-                "check the path: a relative one starts at the directory of vmtest.toml, and `~` is not expanded",
+                "check the path: a relative one starts at the BASE, and `~` is not expanded",
             ));
         }
         Err(error) => return Some((format!("cannot look at {shown}: {error}"), "check the permissions")),

@@ -263,17 +263,26 @@ fn a_wrong_value_is_an_error_in_the_argument() {
 
 #[test]
 fn rules_hold_over_file_and_arguments_together() {
-    refused(&["image=x"], &expect![[r#"
+    refused(
+        &["image=x"],
+        &expect![[r#"
         error[several_systems] --set "image=x" 1:1 "image" the target has `kernel` and `image`, but it can boot only one thing / keep one and remove the rest
             4:1 "kernel" `kernel` is given here
-    "#]]);
-    refused(&["vm.mounts.'/data/'.host_path=x"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &["vm.mounts.'/data/'.host_path=x"],
+        &expect![[r#"
         error[duplicate_mount] --set "vm.mounts.'/data/'.host_path=x" 1:11 "'/data/'" something else is mounted on /data too / give each mount a place of its own
             8:19 "'/data'" the other one
-    "#]]);
-    refused(&["uefi=true"], &expect![[r#"
+    "#]],
+    );
+    refused(
+        &["uefi=true"],
+        &expect![[r#"
         error[missing_companion] --set "uefi=true" 1:1 "uefi" `uefi` needs `image` or `image_url`: it is for targets that boot a disk image / add `image` or `image_url`, or remove `uefi`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

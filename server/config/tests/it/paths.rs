@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use expect_test::{Expect, expect};
-use vmtest_config::{Document, Purpose, check_paths};
+use vmtest_config::{Document, KernelOptions, Purpose, check_paths};
 
 use crate::render;
 
@@ -81,8 +81,8 @@ fn a_path_through_a_file_is_said() {
     check(
         "kernel = 'file/x'\n",
         &expect![[r#"
-        error[missing_file] 4:10 "'file/x'" `kernel`: cannot look at $HERE/file/x: Not a directory (os error 20) / check the permissions
-    "#]],
+            error[missing_file] 4:10 "'file/x'" `kernel`: $HERE/file/x does not exist / check the path: a relative one starts at the directory of vmtest.toml, and `~` is not expanded
+        "#]],
     );
 }
 
@@ -106,4 +106,13 @@ fn a_missing_file_of_an_argument_is_said_in_the_argument() {
     expect![[r#"
         error[missing_file] --set "kernel=no-such-file" 1:8 "no-such-file" `kernel`: /no-such-file does not exist / check the path: a relative one starts at the directory of vmtest.toml, and `~` is not expanded
     "#]].assert_eq(&render(text, &check_paths(&loaded.targets[0])));
+}
+
+#[test]
+fn a_missing_file_of_an_option_is_looked_for_in_the_working_directory() {
+    let options = KernelOptions { kernel: "no-such-file", command: "c", ..KernelOptions::default() };
+    let loaded = Document::from_options(&options, Path::new("/")).resolve(Purpose::Run).unwrap();
+    expect![[r#"
+        error[missing_file] --kernel "no-such-file" 1:1 "no-such-file" `kernel`: /no-such-file does not exist / check the path: a relative one starts at the working directory, and `~` is not expanded
+    "#]].assert_eq(&render("", &check_paths(&loaded.targets[0])));
 }
