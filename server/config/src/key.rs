@@ -220,7 +220,7 @@ impl Key {
 
     /// Its path as seen from the target: `vm.memory`. Empty for `target` itself.
     pub fn in_target(&self) -> &'static str {
-        self.path.split_once('.').map_or("", |(_, path)| path)
+        self.path.strip_prefix("target.").unwrap_or_default()
     }
 
     /// The header of the table that it stands in, as TOML: `[target.vm]`.

@@ -90,11 +90,10 @@ impl Rules<'_> {
         let mut given: Vec<(&str, Range<usize>)> =
             SYSTEM_KEYS.iter().filter_map(|key| Some((*key, self.spans.key(key)?))).collect();
         given.sort_by_key(|(_, span)| span.start);
-        let names = or(SYSTEM_KEYS.iter().copied());
         let Some(((_, span), others)) = given.split_last() else {
             let problem =
                 Problem::error("missing_system", self.header.clone(), "the target has nothing to boot");
-            self.problems.push(problem.help(format!("add one of {names}")));
+            self.problems.push(problem.help(format!("add one of {}", or(SYSTEM_KEYS.iter().copied()))));
             return;
         };
         if others.is_empty() {
@@ -116,15 +115,18 @@ impl Rules<'_> {
     /// What the key table says that a key needs beside it.
     fn needs(&mut self) {
         let has_system = SYSTEM_KEYS.iter().any(|key| self.given(key));
-        for (path, span) in self.spans.keys() {
-            let row = row(path);
+        for (row, span) in self.spans.keys() {
+            let path = row.in_target();
+            if row.needs.is_empty() {
+                continue;
+            }
             let met = match path {
                 "uefi" if self.model.uefi.as_ref().is_none_or(|uefi| !uefi.get_ref()) => true,
                 // A `uefi` of the wrong type has its own problem.
                 "vm.bios" => {
                     self.given("uefi") && self.model.uefi.as_ref().is_none_or(|uefi| *uefi.get_ref())
                 }
-                _ => row.needs.is_empty() || row.needs.iter().any(|key| self.given(key)),
+                _ => row.needs.iter().any(|key| self.given(key)),
             };
             // Without any system, that is the one thing to say.
             let about_system = row.needs.iter().any(|key| SYSTEM_KEYS.contains(key));

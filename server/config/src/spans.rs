@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use crate::key::Key;
 use crate::problem::{Problem, Source, floor_char_boundary};
 use crate::value::normalize_guest_path;
 
@@ -63,7 +64,7 @@ pub(crate) struct RawSpans {
 
 #[derive(Debug)]
 struct RawEntry {
-    path: &'static str,
+    row: &'static Key,
     name: Option<String>,
     key: Range<usize>,
     value: Range<usize>,
@@ -72,17 +73,17 @@ struct RawEntry {
 impl RawSpans {
     pub(crate) fn record(
         &mut self,
-        path: &'static str,
+        row: &'static Key,
         name: Option<&str>,
         key: Range<usize>,
         value: Range<usize>,
     ) {
-        self.entries.push(RawEntry { path, name: name.map(str::to_owned), key, value });
+        self.entries.push(RawEntry { row, name: name.map(str::to_owned), key, value });
     }
 
     /// Where a key's name stands.
     pub(crate) fn key(&self, path: &str) -> Option<Range<usize>> {
-        self.entries.iter().find(|entry| entry.path == path).map(|entry| entry.key.clone())
+        self.entries.iter().find(|entry| entry.row.in_target() == path).map(|entry| entry.key.clone())
     }
 
     /// Whether a key is given, rightly or wrongly.
@@ -92,12 +93,12 @@ impl RawSpans {
 
     /// Whether a key below a name of the user's is given.
     pub(crate) fn has_entry(&self, path: &str, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.path == path && entry.name.as_deref() == Some(name))
+        self.entries.iter().any(|entry| entry.row.in_target() == path && entry.name.as_deref() == Some(name))
     }
 
-    /// Every given key: its path and where its name stands.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = (&'static str, Range<usize>)> {
-        self.entries.iter().map(|entry| (entry.path, entry.key.clone()))
+    /// Every given key and where its name stands.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&'static Key, Range<usize>)> {
+        self.entries.iter().map(|entry| (entry.row, entry.key.clone()))
     }
 
     pub(crate) fn place(self, texts: &Texts<'_>) -> Spans {
@@ -106,7 +107,7 @@ impl RawSpans {
             let (value_source, value) = texts.locate(&entry.value);
             // A table that both the file and an argument add to keeps the place of its key.
             let value = if value_source == source { value } else { key.clone() };
-            Entry { path: entry.path, name: entry.name, place: Place { source, key, value } }
+            Entry { path: entry.row.in_target(), name: entry.name, place: Place { source, key, value } }
         });
         Spans { entries: entries.collect() }
     }

@@ -36,7 +36,7 @@ impl<'t> Walk<'_, 't> {
             }
             let own_name = if child.name() == "*" { Some(key.get_ref().clone().into_owned()) } else { None };
             let name = own_name.as_deref().or(name);
-            self.spans.record(child.in_target(), name, key.span(), value.span());
+            self.spans.record(child, name, key.span(), value.span());
             if let Some(value) = self.value(child, name, key.span(), value) {
                 right.insert(key, value);
             }

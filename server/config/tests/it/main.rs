@@ -9,8 +9,10 @@ mod overrides;
 mod paths;
 mod rules;
 mod select;
+mod sources;
 mod syntax;
 mod targets;
+mod types;
 mod values;
 
 use std::fmt::Write;
