@@ -21,7 +21,8 @@ pub(super) fn first_word(text: &[u8]) -> Option<String> {
 /// The release that these bytes are, if they are one.
 pub(super) fn release_from(word: &[u8]) -> Option<String> {
     let starts_well = word.first().is_some_and(u8::is_ascii_digit);
-    let all_well = word.len() <= RELEASE_LEN && word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'/');
+    let all_well =
+        word.len() <= RELEASE_LEN && word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'/');
     (starts_well && all_well).then(|| String::from_utf8_lossy(word).into_owned())
 }
 
@@ -33,7 +34,8 @@ pub(super) fn release(reader: &mut impl Read) -> io::Result<Option<String>> {
     let mut window = Vec::with_capacity(WINDOW + OVERLAP);
     loop {
         let read = reader.by_ref().take(WINDOW as u64).read_to_end(&mut window)?;
-        let found = memmem::find_iter(&window, BANNER).find_map(|at| first_word(&window[at + BANNER.len()..]));
+        let found =
+            memmem::find_iter(&window, BANNER).find_map(|at| first_word(&window[at + BANNER.len()..]));
         if found.is_some() || read == 0 {
             return Ok(found);
         }

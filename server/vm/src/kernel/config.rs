@@ -40,7 +40,8 @@ impl KernelConfig {
                 mentioned |= off.ends_with(" is not set");
                 continue;
             }
-            let Some((name, value)) = line.split_once('=').filter(|(name, _)| name.starts_with("CONFIG_")) else {
+            let Some((name, value)) = line.split_once('=').filter(|(name, _)| name.starts_with("CONFIG_"))
+            else {
                 continue;
             };
             mentioned = true;

@@ -10,7 +10,9 @@ use vmtest_config::Arch;
 #[non_exhaustive]
 pub enum KernelError {
     /// Nothing is there.
-    #[error("cannot find the kernel `{path}`: no such file; check `kernel`, which is relative to vmtest.toml")]
+    #[error(
+        "cannot find the kernel `{path}`: no such file; check `kernel`, which is relative to vmtest.toml"
+    )]
     Missing {
         /// What was named.
         path: PathBuf,

@@ -117,26 +117,34 @@ fn looks_like(head: &[u8]) -> Option<LooksLike> {
         [] => None,
         [b'Q', b'F', b'I', 0xFB, ..] => guess("a qcow2 disk image", IMAGE),
         [b'K', b'D', b'M', b'V', ..] => guess("a VMDK disk image", IMAGE),
-        [b'M', b'Z', _, _, b'z', b'i', b'm', b'g', ..] => {
-            guess("a self-extracting EFI kernel, which QEMU cannot start", "; name the `Image` or `bzImage` of its build")
-        }
-        [b'M', b'Z', ..] => {
-            guess("an EFI program, perhaps a unified kernel image, which has no boot header", "; name the vmlinuz it was made from")
-        }
+        [b'M', b'Z', _, _, b'z', b'i', b'm', b'g', ..] => guess(
+            "a self-extracting EFI kernel, which QEMU cannot start",
+            "; name the `Image` or `bzImage` of its build",
+        ),
+        [b'M', b'Z', ..] => guess(
+            "an EFI program, perhaps a unified kernel image, which has no boot header",
+            "; name the vmlinuz it was made from",
+        ),
         [0x27, 0x05, 0x19, 0x56, ..] => guess("a U-Boot image", "; name the vmlinuz it was made from"),
-        _ if head.starts_with(b"!<arch>\ndebian-binary") => {
-            guess("a Debian package", "; unpack it with `dpkg-deb -x` and name the directory, or use `kernel_package`")
-        }
-        [0xED, 0xAB, 0xEE, 0xDB, ..] => {
-            guess("an RPM package", "; unpack it with `rpm2cpio` and name the directory, or use `kernel_package`")
-        }
+        _ if head.starts_with(b"!<arch>\ndebian-binary") => guess(
+            "a Debian package",
+            "; unpack it with `dpkg-deb -x` and name the directory, or use `kernel_package`",
+        ),
+        [0xED, 0xAB, 0xEE, 0xDB, ..] => guess(
+            "an RPM package",
+            "; unpack it with `rpm2cpio` and name the directory, or use `kernel_package`",
+        ),
         _ if head.starts_with(b"070701") || head.starts_with(b"070702") => {
             guess("a cpio archive, perhaps an initramfs", NAME)
         }
         _ if tar => guess("a tar archive", UNPACK),
         [0x1F, 0x8B, ..] => guess("a gzip file", "; uncompress it with `gunzip`, or name the bzImage"),
-        [0xFD, b'7', b'z', b'X', b'Z', ..] => guess("an xz file", "; uncompress it with `unxz`, or name the bzImage"),
-        [0x28, 0xB5, 0x2F, 0xFD, ..] => guess("a zstd file", "; uncompress it with `unzstd`, or name the bzImage"),
+        [0xFD, b'7', b'z', b'X', b'Z', ..] => {
+            guess("an xz file", "; uncompress it with `unxz`, or name the bzImage")
+        }
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => {
+            guess("a zstd file", "; uncompress it with `unzstd`, or name the bzImage")
+        }
         [0x7F, b'E', b'L', b'F', ..] => Some(NO_ELF_KERNEL),
         // The header starts beyond the file's end.
         _ if head.len() < 0x206 && !is_text(head) => None,

@@ -81,10 +81,16 @@ impl Kernel {
         let (format, release) = inspect(&file, arch)?;
         let build_tree = source::build_tree(path, &file);
         // A tree whose last build is of another release has modules that this kernel refuses.
-        let build_tree = build_tree.filter(|tree| source::built_release(tree).is_none_or(|built| built == release));
+        let build_tree =
+            build_tree.filter(|tree| source::built_release(tree).is_none_or(|built| built == release));
         let modules = ModuleTree::find(&module_places(build_tree.as_deref(), &file, &release, search));
-        let config =
-            KernelConfig::find(&config_places(build_tree.as_deref(), &file, modules.as_ref(), &release, search));
+        let config = KernelConfig::find(&config_places(
+            build_tree.as_deref(),
+            &file,
+            modules.as_ref(),
+            &release,
+            search,
+        ));
         Ok(Self { file, format, release, modules, config })
     }
 
@@ -128,8 +134,11 @@ fn inspect(path: &Path, arch: Arch) -> Result<(Format, String), KernelError> {
     }
     let release = match found.format {
         Format::BzImage => {
-            let header = bzimage::Header::parse(&head)
-                .ok_or_else(|| KernelError::Truncated { path: path.to_owned(), size, expected: None })?;
+            let header = bzimage::Header::parse(&head).ok_or_else(|| KernelError::Truncated {
+                path: path.to_owned(),
+                size,
+                expected: None,
+            })?;
             if size < header.file_size {
                 let expected = Some(header.file_size);
                 return Err(KernelError::Truncated { path: path.to_owned(), size, expected });
@@ -195,8 +204,8 @@ fn module_places(
         }
     }
     for (origin, root) in search.roots() {
-        for base in
-            ["usr/lib/modules", "lib/modules", "run/booted-system/kernel-modules/lib/modules"].map(|dir| root.join(dir))
+        for base in ["usr/lib/modules", "lib/modules", "run/booted-system/kernel-modules/lib/modules"]
+            .map(|dir| root.join(dir))
         {
             places.push((origin, base.join(release)));
         }

@@ -30,7 +30,8 @@ pub enum PayloadError {
 
 /// The vmlinux that a `bzImage` carries: an ELF file, followed by the kernel's relocations.
 pub fn payload(bzimage: &[u8]) -> Result<Vec<u8>, PayloadError> {
-    let (start, len) = Header::parse(bzimage).and_then(|header| header.payload).ok_or(PayloadError::NotThere)?;
+    let (start, len) =
+        Header::parse(bzimage).and_then(|header| header.payload).ok_or(PayloadError::NotThere)?;
     let range = usize::try_from(start).ok().zip(usize::try_from(start + len).ok());
     let bytes = range.and_then(|(start, end)| bzimage.get(start..end)).ok_or(PayloadError::NotThere)?;
     let mut vmlinux = Vec::new();
@@ -40,12 +41,15 @@ pub fn payload(bzimage: &[u8]) -> Result<Vec<u8>, PayloadError> {
 
 /// A reader of the decompressed payload. The kernel's build appends the length of the vmlinux to every format but gzip,
 /// which has it anyway (`scripts/Makefile.lib`, `size_append`): each decoder has to stop at the end of its first stream.
-pub(super) fn open<'data>(mut compressed: impl BufRead + 'data) -> Result<Box<dyn Read + 'data>, PayloadError> {
+pub(super) fn open<'data>(
+    mut compressed: impl BufRead + 'data,
+) -> Result<Box<dyn Read + 'data>, PayloadError> {
     let start = compressed.fill_buf()?;
     Ok(match start {
         [0x1F, 0x8B, ..] => Box::new(flate2::bufread::GzDecoder::new(compressed)),
         [0xFD, b'7', b'z', b'X', b'Z', ..] => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(DECODER_LIMIT, 0).map_err(io::Error::from)?;
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(DECODER_LIMIT, 0).map_err(io::Error::from)?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(compressed, stream))
         }
         [0x5D, 0, 0, ..] => {

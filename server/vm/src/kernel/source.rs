@@ -21,7 +21,9 @@ fn image_in_tree(arch: Arch) -> &'static str {
 /// The kernel file that `path` means: itself, or the kernel in that directory.
 pub(super) fn kernel_file(path: &Path, arch: Arch) -> Result<PathBuf, KernelError> {
     let metadata = path.metadata().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => KernelError::Missing { path: path.to_owned() },
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            KernelError::Missing { path: path.to_owned() }
+        }
         _ => KernelError::Unreadable { path: path.to_owned(), source },
     })?;
     let kind = metadata.file_type();
@@ -51,7 +53,8 @@ fn in_directory(dir: &Path, arch: Arch) -> Result<PathBuf, KernelError> {
     if dir.join("Kbuild").is_file() || dir.join("include/config/auto.conf").is_file() {
         return Err(KernelError::NotBuilt { path: dir.to_owned(), image });
     }
-    let mut found = packaged(dir).map_err(|source| KernelError::Unreadable { path: dir.to_owned(), source })?;
+    let mut found =
+        packaged(dir).map_err(|source| KernelError::Unreadable { path: dir.to_owned(), source })?;
     found.sort();
     match found.as_slice() {
         [] => Err(KernelError::NoKernelInDirectory { path: dir.to_owned() }),
@@ -105,10 +108,13 @@ fn packaged(dir: &Path) -> io::Result<Vec<String>> {
 pub(super) fn build_tree(named: &Path, file: &Path) -> Option<PathBuf> {
     let real = file.canonicalize().ok();
     // <tree>/arch/x86/boot/bzImage and <tree>/vmlinux.
-    let above = [Some(file), real.as_deref()].into_iter().flatten().flat_map(|file| {
-        [file.ancestors().nth(4), file.parent()].into_iter().flatten().map(Path::to_owned)
-    });
-    std::iter::once(named.to_owned()).chain(above).find(|dir| dir.join("include/config/kernel.release").is_file())
+    let above = [Some(file), real.as_deref()]
+        .into_iter()
+        .flatten()
+        .flat_map(|file| [file.ancestors().nth(4), file.parent()].into_iter().flatten().map(Path::to_owned));
+    std::iter::once(named.to_owned())
+        .chain(above)
+        .find(|dir| dir.join("include/config/kernel.release").is_file())
 }
 
 /// The release that a build tree was last built as.
