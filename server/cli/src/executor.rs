@@ -1,47 +1,39 @@
 //! Who carries out targets.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use vmtest_config::Target;
-use vmtest_vm::event::{Durations, Finished, LostWrites};
-use vmtest_vm::executor::{Executor, TargetIo};
-use vmtest_vm::verdict::{Failure, Verdict};
-
-/// What the command line says about how machines are made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Options {
-    /// Boot every kernel instead of resuming a kept state.
-    pub(crate) cold: bool,
-}
+use vmtest_vm::QemuExecutor;
+use vmtest_vm::executor::Executor;
 
 /// The executor of this build.
-pub(crate) fn executor(options: Options) -> Arc<dyn Executor> {
-    Arc::new(Missing { _options: options })
+pub(crate) fn executor() -> Arc<dyn Executor> {
+    Arc::new(QemuExecutor::new(&cache()))
 }
 
-/// Stands where the executor that drives QEMU will.
-struct Missing {
-    _options: Options,
+/// Where what can be made again is kept.
+pub(crate) fn cache() -> PathBuf {
+    cache_folder(std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from), std::env::home_dir())
 }
 
-impl Executor for Missing {
-    fn execute<'a>(
-        &'a self,
-        _: &'a Target,
-        _: TargetIo,
-    ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
-        Box::pin(async {
-            let failure = Failure {
-                reason: "this build of vmtest cannot start machines".to_owned(),
-                ..Failure::default()
-            };
-            Finished {
-                verdict: Verdict::BootFailed(failure),
-                durations: Durations::default(),
-                lost_writes: LostWrites::default(),
-            }
-        })
+fn cache_folder(cache_home: Option<PathBuf>, home: Option<PathBuf>) -> PathBuf {
+    // The specification says to ignore a relative path.
+    cache_home
+        .filter(|path| path.is_absolute())
+        .or_else(|| home.filter(|path| path.is_absolute()).map(|home| home.join(".cache")))
+        // A service has no home; where it may not write there either, nothing is kept.
+        .unwrap_or_else(|| PathBuf::from("/var/cache"))
+        .join("vmtest")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_the_platforms() {
+        assert_eq!(cache_folder(Some("/c".into()), None), PathBuf::from("/c/vmtest"));
+        assert_eq!(cache_folder(Some("c".into()), Some("/h".into())), PathBuf::from("/h/.cache/vmtest"));
+        assert_eq!(cache_folder(None, None), PathBuf::from("/var/cache/vmtest"));
     }
 }

@@ -1,4 +1,348 @@
-use std::process::ExitCode;
+//! `vmtest doctor`: what this machine has, what it lacks and how to get it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use vmtest_config::Arch;
+use vmtest_vm::accelerator::{self, KvmMemory};
+use vmtest_vm::agent::Agent;
+use vmtest_vm::event::Accelerator;
+use vmtest_vm::kernel::{Kernel, ModuleSearch};
+
+use crate::executor::cache;
+use crate::paint::Paint;
+use crate::sanitize;
+
+/// Looks, prints and fails when something is missing without which nothing runs.
 pub(crate) fn doctor() -> ExitCode {
-    ExitCode::SUCCESS
+    let manager = Manager::of(&fs::read_to_string("/etc/os-release").unwrap_or_default());
+    let findings = [qemu(), agent(), kvm(), virtiofsd(), depmod(), kernels(Path::new("/"))];
+    let printed = crate::print(format_args!(
+        "{}",
+        render(&findings, manager, Paint::for_terminal(io::stdout().is_terminal()))
+    ));
+    if findings.iter().any(|finding| finding.weight == Weight::Essential && finding.found.is_err()) {
+        return ExitCode::FAILURE;
+    }
+    printed
+}
+
+/// One thing that was looked for.
+#[derive(Debug)]
+struct Finding {
+    what: &'static str,
+    weight: Weight,
+    /// What was found, a line each, or why it is missing.
+    found: Result<Vec<String>, String>,
+    fix: Fix,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// Nothing runs without it.
+    Essential,
+    /// Runs are slower or poorer without it; the words say how.
+    Optional(&'static str),
+}
+
+/// How to get it.
+#[derive(Debug, Clone)]
+enum Fix {
+    /// Install the package: its names for apt, dnf, pacman and zypper.
+    Package([&'static str; 4]),
+    /// Do this.
+    Words(&'static str),
+}
+
+/// A package manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manager {
+    Apt,
+    Dnf,
+    Pacman,
+    Zypper,
+}
+
+impl Manager {
+    const ALL: [Self; 4] = [Self::Apt, Self::Dnf, Self::Pacman, Self::Zypper];
+
+    /// The one of the distribution that `/etc/os-release` names.
+    fn of(os_release: &str) -> Option<Self> {
+        let value = |key: &str| {
+            let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
+        };
+        let ids = format!("{} {}", value("ID"), value("ID_LIKE"));
+        ids.split_whitespace().find_map(|id| match id {
+            "debian" | "ubuntu" => Some(Self::Apt),
+            "fedora" | "rhel" | "centos" => Some(Self::Dnf),
+            "arch" => Some(Self::Pacman),
+            _ if id.contains("suse") => Some(Self::Zypper),
+            _ => None,
+        })
+    }
+
+    fn install(self, package: &str) -> String {
+        let command = match self {
+            Self::Apt => "apt install",
+            Self::Dnf => "dnf install",
+            Self::Pacman => "pacman -S",
+            Self::Zypper => "zypper install",
+        };
+        format!("{command} {package}")
+    }
+}
+
+fn render(findings: &[Finding], manager: Option<Manager>, paint: Paint) -> String {
+    let mut text = String::new();
+    let mut line = |mark: String, what: &str, words: &str| {
+        let _ = writeln!(text, "{mark} {what:<15}{}", sanitize::line(words.as_bytes()));
+    };
+    for finding in findings {
+        match &finding.found {
+            Ok(lines) => {
+                let mut what = finding.what;
+                for words in lines {
+                    let mark = if what.is_empty() { " ".to_owned() } else { paint.good("✓") };
+                    line(mark, std::mem::take(&mut what), words);
+                }
+            }
+            Err(why) => {
+                let (mark, why) = match finding.weight {
+                    Weight::Essential => (paint.bad("✗"), why.clone()),
+                    Weight::Optional(loss) => (paint.strong("✗"), format!("{why}; {loss}")),
+                };
+                line(mark, finding.what, &why);
+                for words in fixes(&finding.fix, manager) {
+                    line(" ".to_owned(), "", &format!("→ {words}"));
+                }
+            }
+        }
+    }
+    let essential =
+        findings.iter().filter(|finding| finding.weight == Weight::Essential && finding.found.is_err());
+    let missing: Vec<_> = essential.map(|finding| finding.what).collect();
+    let _ = match missing.as_slice() {
+        [] => writeln!(text, "\nvmtest can run here."),
+        missing => writeln!(text, "\nvmtest cannot run here without {}.", missing.join(" and ")),
+    };
+    text
+}
+
+fn fixes(fix: &Fix, manager: Option<Manager>) -> Vec<String> {
+    match (fix, manager) {
+        (Fix::Words(words), _) => vec![(*words).to_owned()],
+        (Fix::Package(names), Some(manager)) => {
+            let name =
+                Manager::ALL.iter().zip(names).find(|(known, _)| **known == manager).map(|(_, name)| *name);
+            vec![manager.install(name.unwrap_or_default())]
+        }
+        (Fix::Package(names), None) => {
+            Manager::ALL.iter().zip(names).map(|(manager, name)| manager.install(name)).collect()
+        }
+    }
+}
+
+fn qemu() -> Finding {
+    let program = format!("qemu-system-{}", Arch::host());
+    let found = in_path(&program, &[]).ok_or(format!("`{program}` is not in PATH")).and_then(|path| {
+        let version = first_line_of(&path, "--version")?;
+        let version = version.strip_prefix("QEMU emulator version ").unwrap_or(&version).to_owned();
+        Ok(vec![format!("{version}, {}", path.display())])
+    });
+    Finding { what: "QEMU", weight: Weight::Essential, found, fix: Fix::Package(qemu_packages()) }
+}
+
+fn qemu_packages() -> [&'static str; 4] {
+    match Arch::host() {
+        Arch::X86_64 => ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86"],
+        Arch::Aarch64 => ["qemu-system-arm", "qemu-system-aarch64-core", "qemu-system-aarch64", "qemu-arm"],
+        Arch::Riscv64 => ["qemu-system-misc", "qemu-system-riscv-core", "qemu-system-riscv", "qemu-extra"],
+        Arch::S390x => ["qemu-system-s390x", "qemu-system-s390x-core", "qemu-system-s390x", "qemu-s390x"],
+    }
+}
+
+fn agent() -> Finding {
+    let found = Agent::find()
+        .map(|agent| vec![agent.program.display().to_string()])
+        // The sentence goes on with package names, which come below.
+        .map_err(|error| error.to_string().split(": install").next().unwrap_or_default().to_owned());
+    Finding { what: "qemu-ga", weight: Weight::Essential, found, fix: Fix::Package(["qemu-guest-agent"; 4]) }
+}
+
+fn kvm() -> Finding {
+    const LOSS: &str = "QEMU emulates instead, which is several times slower";
+    let qemu = in_path(&format!("qemu-system-{}", Arch::host()), &[]);
+    let memory = KvmMemory::new(&cache(), &qemu.unwrap_or_default(), "host");
+    let choice = accelerator::choose(&memory);
+    let found = match (choice.accelerator, choice.why_not_kvm) {
+        (Accelerator::Kvm, _) => Ok(vec!["/dev/kvm is open to you".to_owned()]),
+        (Accelerator::Tcg, why) => Err(why.unwrap_or_else(|| "does not work".to_owned())),
+    };
+    let fix = if Path::new("/dev/kvm").exists() {
+        "`sudo usermod -aG kvm $USER` and a new login open /dev/kvm; inside a VM, nested virtualization must be on"
+    } else {
+        "switch virtualization on in the firmware and `modprobe kvm_intel` or `kvm_amd`; inside a VM, switch nested virtualization on outside"
+    };
+    Finding { what: "KVM", weight: Weight::Optional(LOSS), found, fix: Fix::Words(fix) }
+}
+
+fn virtiofsd() -> Finding {
+    let places = ["/usr/libexec", "/usr/lib", "/usr/lib/qemu", "/usr/lib/kvm"];
+    let found = in_path("virtiofsd", &places)
+        .map(|path| vec![path.display().to_string()])
+        .ok_or_else(|| "not found".to_owned());
+    Finding {
+        what: "virtiofsd",
+        weight: Weight::Optional("directories are shared by 9p, which is slower"),
+        found,
+        fix: Fix::Package(["virtiofsd"; 4]),
+    }
+}
+
+fn depmod() -> Finding {
+    let found = in_path("depmod", &["/usr/sbin", "/sbin"])
+        .map(|path| vec![path.display().to_string()])
+        .ok_or_else(|| "not found".to_owned());
+    Finding {
+        what: "depmod",
+        weight: Weight::Optional("vmtest does without, but a kernel build's `modules_install` does not"),
+        found,
+        fix: Fix::Package(["kmod"; 4]),
+    }
+}
+
+fn kernels(root: &Path) -> Finding {
+    let search = ModuleSearch::new(Path::new("/"));
+    let lines: Vec<_> = kernel_files(root)
+        .into_iter()
+        .map(|file| match Kernel::read_for(&file, Arch::host(), &search) {
+            Ok(kernel) => {
+                let modules = if kernel.modules.is_some() { "with modules" } else { "no modules found" };
+                format!("{}: {}, {modules}", file.display(), kernel.release)
+            }
+            Err(error) => format!("{}: {error}", file.display()),
+        })
+        .collect();
+    let found = if lines.is_empty() { Err("none in /boot or /lib/modules".to_owned()) } else { Ok(lines) };
+    Finding {
+        what: "kernels",
+        weight: Weight::Optional("vmtest.toml must name one from elsewhere"),
+        found,
+        fix: Fix::Package([
+            "linux-image-amd64 (Ubuntu: linux-image-generic)",
+            "kernel-core",
+            "linux",
+            "kernel-default",
+        ]),
+    }
+}
+
+/// Kernels where distributions put them, each once.
+fn kernel_files(root: &Path) -> BTreeSet<PathBuf> {
+    let entries = |folder: &str| fs::read_dir(root.join(folder)).into_iter().flatten().filter_map(Result::ok);
+    let boot = entries("boot").map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        ["vmlinuz", "bzImage", "Image", "vmlinux"].iter().any(|start| name.starts_with(start))
+    });
+    let modules = entries("lib/modules").map(|entry| entry.path().join("vmlinuz"));
+    // Through links: /boot/vmlinuz is often another's name. A file that cannot be read is still there.
+    boot.chain(modules).filter_map(|path| path.canonicalize().ok()).filter(|path| path.is_file()).collect()
+}
+
+/// The program in `PATH`, else in one of `places`, where daemons are.
+fn in_path(program: &str, places: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .chain(places.iter().map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+fn first_line_of(program: &Path, argument: &str) -> Result<String, String> {
+    let output = Command::new(program)
+        .arg(argument)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{} does not start: {error}", program.display()))?;
+    if !output.status.success() {
+        return Err(format!("{} {argument} fails: {}", program.display(), output.status));
+    }
+    Ok(sanitize::line(output.stdout.split(|byte| *byte == b'\n').next().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    fn finding(what: &'static str, weight: Weight, found: Result<Vec<String>, String>, fix: Fix) -> Finding {
+        Finding { what, weight, found, fix }
+    }
+
+    #[test]
+    fn what_is_missing_comes_with_its_fix() {
+        let findings = [
+            finding("QEMU", Weight::Essential, Ok(vec!["7.2".into()]), Fix::Package(["a", "b", "c", "d"])),
+            finding(
+                "qemu-ga",
+                Weight::Essential,
+                Err("not found".into()),
+                Fix::Package(["a", "b", "c", "d"]),
+            ),
+            finding("KVM", Weight::Optional("slower"), Err("forbidden".into()), Fix::Words("join the group")),
+            finding("kernels", Weight::Optional("x"), Ok(vec!["one".into(), "two".into()]), Fix::Words("")),
+        ];
+        expect![[r"
+            ✓ QEMU           7.2
+            ✗ qemu-ga        not found
+                             → dnf install b
+            ✗ KVM            forbidden; slower
+                             → join the group
+            ✓ kernels        one
+                             two
+
+            vmtest cannot run here without qemu-ga.
+        "]]
+        .assert_eq(&render(&findings, Some(Manager::Dnf), Paint::off()));
+    }
+
+    #[test]
+    fn an_unknown_distribution_gets_every_package_name() {
+        assert_eq!(
+            fixes(&Fix::Package(["a", "b", "c", "d"]), None),
+            ["apt install a", "dnf install b", "pacman -S c", "zypper install d"]
+        );
+    }
+
+    #[test]
+    fn the_package_manager_is_the_distributions() {
+        let manager = |text: &str| Manager::of(text);
+        assert_eq!(manager("NAME=x\nID=debian\n"), Some(Manager::Apt));
+        assert_eq!(manager("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), Some(Manager::Apt));
+        assert_eq!(manager("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), Some(Manager::Dnf));
+        assert_eq!(manager("ID=arch\n"), Some(Manager::Pacman));
+        assert_eq!(manager("ID=\"opensuse-leap\"\n"), Some(Manager::Zypper));
+        assert_eq!(manager("ID=nixos\n"), None);
+    }
+
+    #[test]
+    fn kernels_are_found_once_each_in_both_places() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("boot/grub")).unwrap();
+        fs::create_dir_all(root.join("lib/modules/6.1")).unwrap();
+        for file in ["boot/vmlinuz-6.1", "boot/config-6.1", "lib/modules/6.1/vmlinuz"] {
+            fs::write(root.join(file), "").unwrap();
+        }
+        std::os::unix::fs::symlink("vmlinuz-6.1", root.join("boot/vmlinuz")).unwrap();
+        let files: Vec<_> = kernel_files(&root).into_iter().collect();
+        assert_eq!(files, [root.join("boot/vmlinuz-6.1"), root.join("lib/modules/6.1/vmlinuz")]);
+    }
 }

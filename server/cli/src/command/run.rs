@@ -15,7 +15,7 @@ use vmtest_vm::runner::{self, Schedule};
 use vmtest_vm::verdict::{EXIT_CONFIG, Verdict};
 
 use crate::args::{Format, RunArgs};
-use crate::executor::{self, executor};
+use crate::executor::executor;
 use crate::paint::Paint;
 use crate::project::{self, Project};
 use crate::reporter::json::Json;
@@ -84,7 +84,7 @@ async fn carry_out(
         _ => (None, None),
     };
     let listeners = listeners(args, &project, display, outputs, keyboard, &cancel);
-    let executor = executor(executor::Options { cold: args.cold });
+    let executor = executor();
     let (events, reported) = report(listeners, &cancel);
     let verdicts = run_targets(run_id, project, schedule, executor, events, &cancel, terminal).await;
     // The thread is gone without a word only when it panicked.
