@@ -34,8 +34,10 @@ fn main() {
 /// musl makes a program a third of the size; the gnu target is there in any case.
 fn target_triple(arch: &str) -> String {
     let musl = format!("{arch}-unknown-linux-musl");
-    let libdir = Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", &musl]).output();
-    let installed = libdir.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir());
+    let libdir =
+        Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", &musl]).output();
+    let installed =
+        libdir.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir());
     if installed { musl } else { format!("{arch}-unknown-linux-gnu") }
 }
 

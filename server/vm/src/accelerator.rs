@@ -31,7 +31,8 @@ impl KvmMemory {
     pub fn new(cache: &Path, qemu: &Path, cpu: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         (qemu, cpu).hash(&mut hasher);
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let boot_id =
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         Self { file: cache.join("kvm-broken").join(format!("{:016x}", hasher.finish())), boot_id }
     }
 
@@ -71,7 +72,8 @@ fn choose_by_device(device: &Path) -> Choice {
         Err(error) => emulate(match error.kind() {
             ErrorKind::NotFound => "this machine has no /dev/kvm".to_owned(),
             ErrorKind::PermissionDenied => {
-                "/dev/kvm is not open to you; `sudo usermod -aG kvm $USER` and a new login change that".to_owned()
+                "/dev/kvm is not open to you; `sudo usermod -aG kvm $USER` and a new login change that"
+                    .to_owned()
             }
             _ => format!("/dev/kvm cannot be opened: {error}"),
         }),

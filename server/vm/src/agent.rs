@@ -98,9 +98,11 @@ impl Agent {
     fn open_in(root: &Path, program: &Path) -> Result<Self, AgentError> {
         let host = loader::below(root, program);
         // The loader takes $ORIGIN from where the program really is.
-        let real = host.canonicalize().map_err(|source| AgentError::Unreadable { path: host.clone(), source })?;
+        let real =
+            host.canonicalize().map_err(|source| AgentError::Unreadable { path: host.clone(), source })?;
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-        let guest = real.strip_prefix(&root).map_or_else(|_| real.clone(), |inside| Path::new("/").join(inside));
+        let guest =
+            real.strip_prefix(&root).map_or_else(|_| real.clone(), |inside| Path::new("/").join(inside));
         let binary = read(&real)?.ok_or_else(|| AgentError::NotAProgram { path: real.clone() })?;
 
         let mut files = vec![(guest.clone(), real)];
@@ -159,7 +161,8 @@ fn collect(
 
 /// Reads an ELF file; `None` when it is none, or not a whole one.
 fn read(path: &Path) -> Result<Option<Binary>, AgentError> {
-    let image = std::fs::read(path).map_err(|source| AgentError::Unreadable { path: path.to_owned(), source })?;
+    let image =
+        std::fs::read(path).map_err(|source| AgentError::Unreadable { path: path.to_owned(), source })?;
     Ok(Binary::parse(&image))
 }
 

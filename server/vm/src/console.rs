@@ -154,10 +154,7 @@ fn likely_cause(message: &str) -> Option<&'static str> {
             "the kernel could not start vmtest's init: build it with CONFIG_BLK_DEV_INITRD=y and CONFIG_BINFMT_ELF=y, as \
              a 64-bit kernel, and let nothing in `kernel_args` name another `init=`",
         ),
-        (
-            "Attempted to kill init!",
-            "the guest's first process ended: the lines before the panic say why",
-        ),
+        ("Attempted to kill init!", "the guest's first process ended: the lines before the panic say why"),
     ];
     CAUSES.iter().find(|(sign, _)| message.contains(sign)).map(|(_, cause)| *cause)
 }

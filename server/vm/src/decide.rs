@@ -102,7 +102,8 @@ fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
         return Verdict::BootFailed(report.failure(sentence.clone(), None));
     }
     if let Some(cause) = &report.cause {
-        let what = report.bug.as_ref().map_or_else(|| "the guest did not boot".to_owned(), |bug| bug.title.clone());
+        let what =
+            report.bug.as_ref().map_or_else(|| "the guest did not boot".to_owned(), |bug| bug.title.clone());
         return Verdict::BootFailed(report.failure(what, Some(cause)));
     }
     if let Some(bug) = &report.bug {
@@ -120,9 +121,17 @@ fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
         BootEnd::Silent(time) => (format!("the guest said nothing for {} s", time.as_secs()), Some(quiet)),
         BootEnd::Stalled(time) => {
             let help = if report.console_seen { slow } else { quiet };
-            (format!("the guest stopped making progress for {} s, before its agent answered", time.as_secs()), Some(help))
+            (
+                format!(
+                    "the guest stopped making progress for {} s, before its agent answered",
+                    time.as_secs()
+                ),
+                Some(help),
+            )
         }
-        BootEnd::TimedOut(time) => (format!("the guest was not up after {} s", time.as_secs_f64()), Some(slow)),
+        BootEnd::TimedOut(time) => {
+            (format!("the guest was not up after {} s", time.as_secs_f64()), Some(slow))
+        }
         BootEnd::KernelBug => ("the kernel failed while it booted".to_owned(), None),
         BootEnd::Unreachable(why) => (format!("the connection to QEMU or its guest broke: {why}"), None),
         BootEnd::Cancelled => return Verdict::Cancelled,
@@ -154,7 +163,8 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
     if *end == RunEnd::Cancelled {
         return Verdict::Cancelled;
     }
-    if let Some(bug) = report.bug.as_ref().filter(|_| fail_on_kernel_bug).filter(|bug| is_believed(bug, end)) {
+    if let Some(bug) = report.bug.as_ref().filter(|_| fail_on_kernel_bug).filter(|bug| is_believed(bug, end))
+    {
         return Verdict::KernelBug { title: bug.title.clone() };
     }
     match end {
@@ -180,7 +190,9 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
             };
             Verdict::Lost(report.failure(reason, None))
         }
-        RunEnd::Unreachable(why) => Verdict::Lost(report.failure(format!("the connection to the guest broke: {why}"), None)),
+        RunEnd::Unreachable(why) => {
+            Verdict::Lost(report.failure(format!("the connection to the guest broke: {why}"), None))
+        }
         RunEnd::Cancelled => Verdict::Cancelled,
     }
 }

@@ -16,7 +16,11 @@ use crate::event::{EventKind, Finished};
 pub trait Executor: Send + Sync {
     /// Runs `target` to its end, sending what happens to `events`. `Queued` and `Finished` are the runner's to send.
     /// Returns soon after `cancel` fires, with everything it started gone.
-    fn execute<'a>(&'a self, target: &'a Target, io: TargetIo) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>>;
+    fn execute<'a>(
+        &'a self,
+        target: &'a Target,
+        io: TargetIo,
+    ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>>;
 }
 
 /// What one target's execution is connected to.
@@ -93,7 +97,11 @@ impl ScriptedExecutor {
 }
 
 impl Executor for ScriptedExecutor {
-    fn execute<'a>(&'a self, target: &'a Target, io: TargetIo) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
+    fn execute<'a>(
+        &'a self,
+        target: &'a Target,
+        io: TargetIo,
+    ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
         let script = self.scripts.lock().expect("no holder panics").pop_front();
         Box::pin(async move {
             let script = script.unwrap_or_else(|| panic!("no script is left for target `{}`", target.name));

@@ -97,7 +97,8 @@ impl<'a> Initramfs<'a> {
                 Entry::Symlink { .. } => (ModeFileType::Symlink, 0o777),
                 Entry::CharDevice { mode, .. } => (ModeFileType::Char, *mode),
             };
-            let mut header = Builder::new(path).ino(number as u32 + 1).mode(mode & 0o7777).set_mode_file_type(kind);
+            let mut header =
+                Builder::new(path).ino(number as u32 + 1).mode(mode & 0o7777).set_mode_file_type(kind);
             if let Entry::CharDevice { major, minor, .. } = entry {
                 header = header.rdev_major(*major).rdev_minor(*minor);
             }
@@ -133,3 +134,7 @@ fn normalized(path: &str) -> String {
     }
     parts.join("/")
 }
+
+#[cfg(test)]
+#[path = "initramfs_tests.rs"]
+mod tests;

@@ -21,7 +21,8 @@ const PROJECT_POINT: &str = "/mnt/vmtest";
 const USER_NETWORK: Network =
     Network { address: [10, 0, 2, 15], prefix: 24, gateway: [10, 0, 2, 2], dns: [10, 0, 2, 3] };
 /// Appended to `PATH`: the guest's user is root, the host's may not have these.
-const SYSTEM_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const SYSTEM_PATH: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// What is shared with the guest, and where it appears there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +35,12 @@ pub(crate) struct Shares {
 
 impl Shares {
     /// The shares of a kernel target. `project` is canonical.
-    pub(crate) fn new(target: &Target, system: &KernelSystem, project: &Path, modules: Option<(&str, &IndexOutcome)>) -> Self {
+    pub(crate) fn new(
+        target: &Target,
+        system: &KernelSystem,
+        project: &Path,
+        modules: Option<(&str, &IndexOutcome)>,
+    ) -> Self {
         let mut shares = Self::default();
         let root_is_host = system.rootfs == Path::new("/");
         shares.export("root", &system.rootfs, system.root_access == RootAccess::Writable);
@@ -101,7 +107,13 @@ pub(crate) enum Attached {
 }
 
 /// The job for the guest init, with the clock and the random bytes of this moment.
-pub(crate) fn job(target: &Target, system: &KernelSystem, project: &Path, shares: &Shares, attached: Attached) -> io::Result<Job> {
+pub(crate) fn job(
+    target: &Target,
+    system: &KernelSystem,
+    project: &Path,
+    shares: &Shares,
+    attached: Attached,
+) -> io::Result<Job> {
     let mut entropy = vec![0; 64];
     File::open("/dev/urandom")?.read_exact(&mut entropy)?;
     let cwd: OsString = if system.rootfs == Path::new("/") { project.into() } else { "/".into() };
@@ -149,9 +161,10 @@ fn environment(
     host: impl IntoIterator<Item = (OsString, OsString)>,
     cwd: &OsStr,
 ) -> Vec<(OsString, OsString)> {
-    let mut env: BTreeMap<OsString, OsString> = [("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root"), ("SHELL", "/bin/sh")]
-        .map(|(name, value)| (name.into(), value.into()))
-        .into();
+    let mut env: BTreeMap<OsString, OsString> =
+        [("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root"), ("SHELL", "/bin/sh")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into();
     env.extend(host.into_iter().filter(|(name, _)| match &target.inherit_env {
         InheritEnv::All => true,
         InheritEnv::None => name == "TERM" && target.command == Command::Interactive,
@@ -159,10 +172,15 @@ fn environment(
     }));
     // The guest's root reads files of another user, which git refuses without this; only the environment is certain to
     // reach it, because /etc may be read-only.
-    let count = env.get(OsStr::new("GIT_CONFIG_COUNT")).and_then(|count| count.to_str()?.parse::<usize>().ok()).unwrap_or(0);
+    let count = env
+        .get(OsStr::new("GIT_CONFIG_COUNT"))
+        .and_then(|count| count.to_str()?.parse::<usize>().ok())
+        .unwrap_or(0);
     env.insert(format!("GIT_CONFIG_KEY_{count}").into(), "safe.directory".into());
     env.insert(format!("GIT_CONFIG_VALUE_{count}").into(), "*".into());
     env.insert("GIT_CONFIG_COUNT".into(), (count + 1).to_string().into());
+    // The project's mount must not hide the repository that it is a part of.
+    env.insert("GIT_DISCOVERY_ACROSS_FILESYSTEM".into(), "1".into());
     // A path that leads to the working directory by another way (a symbolic link) is kept, as a shell keeps it.
     let same = |path: &OsString| std::fs::canonicalize(path).is_ok_and(|path| path == Path::new(cwd));
     if !env.get(OsStr::new("PWD")).is_some_and(same) {
@@ -175,7 +193,8 @@ fn environment(
 }
 
 fn with_system_path(path: &OsStr) -> OsString {
-    let mut dirs: Vec<&[u8]> = path.as_bytes().split(|byte| *byte == b':').filter(|dir| !dir.is_empty()).collect();
+    let mut dirs: Vec<&[u8]> =
+        path.as_bytes().split(|byte| *byte == b':').filter(|dir| !dir.is_empty()).collect();
     for dir in SYSTEM_PATH {
         if !dirs.contains(&dir.as_bytes()) {
             dirs.push(dir.as_bytes());
@@ -188,7 +207,9 @@ fn with_system_path(path: &OsStr) -> OsString {
 fn umask() -> u32 {
     std::fs::read_to_string("/proc/self/status")
         .ok()
-        .and_then(|status| u32::from_str_radix(status.lines().find_map(|line| line.strip_prefix("Umask:"))?.trim(), 8).ok())
+        .and_then(|status| {
+            u32::from_str_radix(status.lines().find_map(|line| line.strip_prefix("Umask:"))?.trim(), 8).ok()
+        })
         .unwrap_or(0o022)
 }
 

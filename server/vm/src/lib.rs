@@ -13,11 +13,11 @@ pub mod kernel;
 mod line_limit;
 mod live;
 pub mod modules;
+#[cfg(test)]
+mod mutate;
 mod prepare;
 pub mod qemu;
 mod qemu_executor;
-#[cfg(test)]
-mod mutate;
 pub mod runner;
 mod stream;
 pub mod verdict;

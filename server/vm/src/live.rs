@@ -21,6 +21,9 @@ use crate::qemu::monitor::{Monitor, MonitorEvent};
 use crate::qemu::process::{Process, Start};
 use crate::stream::{self, Control, Progress};
 
+/// How much of the console explains a failure; the whole of it is in the log.
+const CONSOLE_LINES: usize = 25;
+
 /// A machine that was started. [`Live::end`] must be called to learn what was seen; dropping it kills it.
 pub(crate) struct Live {
     pub(crate) process: Process,
@@ -105,7 +108,8 @@ impl Live {
 
     /// Waits for the monitor's greeting; its events go to the returned receiver.
     pub(crate) async fn connect_monitor(&mut self) -> io::Result<mpsc::UnboundedReceiver<MonitorEvent>> {
-        let socket = self.monitor_socket.take().ok_or_else(|| io::Error::other("the monitor is connected already"))?;
+        let socket =
+            self.monitor_socket.take().ok_or_else(|| io::Error::other("the monitor is connected already"))?;
         let (monitor, events) = Monitor::connect(socket).await?;
         self.monitor = Some(monitor);
         Ok(events)
@@ -120,7 +124,10 @@ impl Live {
     }
 
     /// Ends the machine if it still runs, waits until nothing of it is left, and tells what was seen.
-    pub(crate) async fn end(mut self, monitor_events: Option<mpsc::UnboundedReceiver<MonitorEvent>>) -> Report {
+    pub(crate) async fn end(
+        mut self,
+        monitor_events: Option<mpsc::UnboundedReceiver<MonitorEvent>>,
+    ) -> Report {
         let monitor = self.monitor.take();
         let quit = async {
             if let Some(monitor) = &monitor {
@@ -138,10 +145,11 @@ impl Live {
                 }
             }
         }
-        let mut console = self.console.lock().expect("no holder panics");
-        console.finish();
+        let console = self.console.lock().expect("no holder panics");
+        let mut lines = console.tail();
+        lines.drain(..lines.len().saturating_sub(CONSOLE_LINES));
         Report {
-            console: console.tail(),
+            console: lines,
             console_seen: console.spoke(),
             bug: console.bug().cloned(),
             fatal: console.guest_fatal().map(str::to_owned),
@@ -172,21 +180,29 @@ async fn listen(
     progress: Progress,
 ) {
     let mut buffer = vec![0; 16 * 1024];
-    while let Ok(count @ 1..) = socket.read(&mut buffer).await {
+    loop {
+        let count = socket.read(&mut buffer).await.unwrap_or(0);
+        let found = {
+            let mut console = console.lock().expect("no holder panics");
+            if count == 0 { console.finish() } else { console.push(&buffer[..count]) }
+        };
         stream::note_progress(&progress);
-        let found = console.lock().expect("no holder panics").push(&buffer[..count]);
         alarms.send_if_modified(|alarms| {
-            let bug = found.iter().any(|event| matches!(event, ConsoleEvent::Bug(_)));
-            let changed = !alarms.spoke || (bug && !alarms.bug);
-            *alarms = Alarms { spoke: true, bug: alarms.bug || bug };
-            changed
+            let before = *alarms;
+            alarms.spoke |= count > 0;
+            alarms.bug |= found.iter().any(|event| matches!(event, ConsoleEvent::Bug(_)));
+            *alarms != before
         });
         for event in found {
             let event = match event {
                 ConsoleEvent::Line(line) => EventKind::Console { line },
                 ConsoleEvent::Bug(bug) => EventKind::KernelBug { title: bug.title, excerpt: bug.excerpt },
             };
+            // A listener that is gone does not change what happened.
             let _ = events.send(event).await;
+        }
+        if count == 0 {
+            return;
         }
     }
 }

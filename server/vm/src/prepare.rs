@@ -40,7 +40,8 @@ pub(crate) struct Prepared {
 
 /// The kernel system of a target that this version can run, or what is missing.
 pub(crate) fn supported(target: &Target) -> Result<&KernelSystem, Failure> {
-    let refuse = |reason: String, help: &str| Failure { reason, help: Some(help.to_owned()), ..Failure::default() };
+    let refuse =
+        |reason: String, help: &str| Failure { reason, help: Some(help.to_owned()), ..Failure::default() };
     let system = match &target.system {
         System::Kernel(system) => system,
         System::Image(_) => {
@@ -52,7 +53,10 @@ pub(crate) fn supported(target: &Target) -> Result<&KernelSystem, Failure> {
     };
     if target.arch != Arch::host() || target.arch != Arch::X86_64 {
         return Err(refuse(
-            format!("this version of vmtest runs x86_64 kernels on x86_64 machines; the target's arch is {}", target.arch),
+            format!(
+                "this version of vmtest runs x86_64 kernels on x86_64 machines; the target's arch is {}",
+                target.arch
+            ),
             "what is missing is a guest init, a machine type and an agent for that architecture",
         ));
     }
@@ -73,21 +77,37 @@ pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> R
             Some("set `vm.memory` to 128M or more"),
         ));
     }
-    let KernelSource::Path(path) = &system.source else { unreachable!("`supported` lets only paths through") };
+    let KernelSource::Path(path) = &system.source else {
+        unreachable!("`supported` lets only paths through")
+    };
     let qemu = find_qemu(target)?;
     check_directories(target, system)?;
-    let project = job::canonical_project(target)
-        .map_err(|error| failure(format!("cannot reach the project's directory {}: {error}", target.project_dir.display()), None))?;
-    let kernel = Kernel::read(path, &ModuleSearch::new(&system.rootfs)).map_err(|error| failure(error.to_string(), None))?;
+    let project = job::canonical_project(target).map_err(|error| {
+        failure(
+            format!("cannot reach the project's directory {}: {error}", target.project_dir.display()),
+            None,
+        )
+    })?;
+    let kernel = Kernel::read(path, &ModuleSearch::new(&system.rootfs))
+        .map_err(|error| failure(error.to_string(), None))?;
     let modules = choose_modules(&kernel, target)?;
     let agent = Agent::find().map_err(|error| failure(error.to_string(), None))?;
     let initramfs = initramfs(&modules, &agent)?;
     let mut notices = Vec::new();
-    let indexed = kernel.modules.as_ref().filter(|tree| tree.files().len() > 0).map(|tree| index(tree, &kernel.release, cache));
+    let indexed = kernel
+        .modules
+        .as_ref()
+        .filter(|tree| tree.files().len() > 0)
+        .map(|tree| index(tree, &kernel.release, cache));
     if let Some(IndexOutcome::NotPossible { reason }) = &indexed {
         notices.push(reason.clone());
     }
-    let shares = Shares::new(target, system, &project, indexed.as_ref().map(|outcome| (kernel.release.as_str(), outcome)));
+    let shares = Shares::new(
+        target,
+        system,
+        &project,
+        indexed.as_ref().map(|outcome| (kernel.release.as_str(), outcome)),
+    );
     Ok(Prepared { kernel: kernel.file, initramfs, qemu, project, shares, notices })
 }
 
@@ -117,7 +137,9 @@ fn find_qemu(target: &Target) -> Result<PathBuf, Failure> {
     let found = if program.is_absolute() {
         Some(program.clone())
     } else {
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).map(|dir| dir.join(&program)).find(|path| is_program(path))
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+            .map(|dir| dir.join(&program))
+            .find(|path| is_program(path))
     };
     found.filter(|path| is_program(path)).ok_or_else(|| {
         let help = match target.qemu_command {
@@ -151,9 +173,12 @@ fn choose_modules(kernel: &Kernel, target: &Target) -> Result<Vec<Module>, Failu
     }
     let missing = |error: &dyn std::fmt::Display| failure(error.to_string(), None);
     let selection = select(kernel, &needs).map_err(|error| missing(&error))?;
-    let required_unknown = selection.unknown().any(|feature| needs.contains(&Need { feature, required: true }));
+    let required_unknown =
+        selection.unknown().any(|feature| needs.contains(&Need { feature, required: true }));
     if required_unknown && let Some(config) = kernel.embedded_config() {
-        return select_with_config(kernel, Some(&config), &needs).map(|selection| selection.modules).map_err(|error| missing(&error));
+        return select_with_config(kernel, Some(&config), &needs)
+            .map(|selection| selection.modules)
+            .map_err(|error| missing(&error));
     }
     Ok(selection.modules)
 }
@@ -171,18 +196,29 @@ fn initramfs(modules: &[Module], agent: &Agent) -> Result<OwnedFd, Failure> {
         .file(AGENT_PROGRAM, 0o644, program.as_bytes());
     for (number, module) in modules.iter().enumerate() {
         // The guest loads them in the order of their names.
-        archive = archive.file(&format!("{MODULE_DIR}/{number:03}-{}.ko", module.name), 0o644, module.image.as_ref());
+        archive = archive.file(
+            &format!("{MODULE_DIR}/{number:03}-{}.ko", module.name),
+            0o644,
+            module.image.as_ref(),
+        );
     }
     for (guest_path, host_path) in &agent.files {
-        let bytes = std::fs::read(host_path)
-            .map_err(|error| failure(format!("cannot read {}, which the guest agent needs: {error}", host_path.display()), None))?;
+        let bytes = std::fs::read(host_path).map_err(|error| {
+            failure(
+                format!("cannot read {}, which the guest agent needs: {error}", host_path.display()),
+                None,
+            )
+        })?;
         archive = archive.file(utf8(guest_path)?, 0o755, bytes);
     }
-    in_memory(&archive).map_err(|error| failure(format!("cannot build the initramfs in memory: {error}"), None))
+    in_memory(&archive)
+        .map_err(|error| failure(format!("cannot build the initramfs in memory: {error}"), None))
 }
 
 fn utf8(path: &Path) -> Result<&str, Failure> {
-    path.to_str().ok_or_else(|| failure(format!("the path of the guest agent's file {} is not UTF-8", path.display()), None))
+    path.to_str().ok_or_else(|| {
+        failure(format!("the path of the guest agent's file {} is not UTF-8", path.display()), None)
+    })
 }
 
 /// A file without a name: nothing on disk to guess or to leave behind.

@@ -44,7 +44,11 @@ impl QemuExecutor {
 }
 
 impl Executor for QemuExecutor {
-    fn execute<'a>(&'a self, target: &'a Target, io: TargetIo) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
+    fn execute<'a>(
+        &'a self,
+        target: &'a Target,
+        io: TargetIo,
+    ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
         Box::pin(async move {
             let started = Instant::now();
             let mut run = Run { target, cache: &self.cache, io, durations: Durations::default() };
@@ -149,7 +153,13 @@ impl Run<'_> {
                     }
                     self.durations.boot = started.elapsed();
                     let seconds = boot_started.elapsed().as_secs_f64();
-                    self.say(EventKind::Booted { seconds, accelerator, start: Start::Cold, share: ShareKind::NineP }).await;
+                    self.say(EventKind::Booted {
+                        seconds,
+                        accelerator,
+                        start: Start::Cold,
+                        share: ShareKind::NineP,
+                    })
+                    .await;
                     return Ok(booted);
                 }
                 Err((end, report)) => {
@@ -174,7 +184,13 @@ impl Run<'_> {
         unreachable!("a boot is retried at most twice")
     }
 
-    fn machine(&self, system: &KernelSystem, prepared: &Prepared, accelerator: Accelerator, chosen_by_user: bool) -> Machine {
+    fn machine(
+        &self,
+        system: &KernelSystem,
+        prepared: &Prepared,
+        accelerator: Accelerator,
+        chosen_by_user: bool,
+    ) -> Machine {
         let vm = &self.target.vm;
         Machine {
             accelerator: (!chosen_by_user).then_some(accelerator),
@@ -200,7 +216,8 @@ impl Run<'_> {
         prepared: &Prepared,
         accelerator: Accelerator,
     ) -> Result<Booted, (BootEnd, decide::Report)> {
-        let mut live = match Live::start(&prepared.qemu, machine, &prepared.initramfs, &self.io.events).await {
+        let mut live = match Live::start(&prepared.qemu, machine, &prepared.initramfs, &self.io.events).await
+        {
             Ok(live) => live,
             Err(error) => return Err((BootEnd::NotStarted(error.to_string()), decide::Report::default())),
         };
@@ -278,15 +295,23 @@ impl Run<'_> {
     }
 
     /// Hands the job over and waits for the end of the command, whatever it may be.
-    async fn run_command(&mut self, system: &KernelSystem, prepared: &Prepared, mut booted: Booted) -> (RunEnd, Booted) {
+    async fn run_command(
+        &mut self,
+        system: &KernelSystem,
+        prepared: &Prepared,
+        mut booted: Booted,
+    ) -> (RunEnd, Booted) {
         let terminal = self.io.terminal.take().filter(|_| self.target.command == Command::Interactive);
-        let attached = terminal.as_ref().map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
+        let attached = terminal
+            .as_ref()
+            .map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
         let mut clock = Clock::new(self.boot_limit(Accelerator::Tcg), self.target.timeout);
         let job = match job::job(self.target, system, &prepared.project, &prepared.shares, attached) {
             Ok(job) => job,
             Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), booted),
         };
-        let typing = terminal.zip(booted.live.input.take()).map(|(terminal, input)| Typing::start(terminal, input));
+        let typing =
+            terminal.zip(booted.live.input.take()).map(|(terminal, input)| Typing::start(terminal, input));
         let end = {
             let Live { process, agent, control, .. } = &mut booted.live;
             let cancel = &self.io.cancel;
@@ -381,8 +406,12 @@ impl Typing {
                 };
                 // The wire has a longest message; what is typed or piped is cut well below it.
                 let messages: Vec<Input> = match typed {
-                    Some(TerminalInput::Bytes(bytes)) => bytes.chunks(4096).map(|piece| Input::Bytes(piece.to_vec())).collect(),
-                    Some(TerminalInput::Resize(size)) => vec![Input::Resize { rows: size.rows, cols: size.cols }],
+                    Some(TerminalInput::Bytes(bytes)) => {
+                        bytes.chunks(4096).map(|piece| Input::Bytes(piece.to_vec())).collect()
+                    }
+                    Some(TerminalInput::Resize(size)) => {
+                        vec![Input::Resize { rows: size.rows, cols: size.cols }]
+                    }
                     Some(TerminalInput::End) | None => vec![Input::End],
                 };
                 let ended = messages == [Input::End];
@@ -418,7 +447,9 @@ fn accelerator_of(extra_args: &[String]) -> Option<Accelerator> {
     extra_args.iter().enumerate().find_map(|(number, word)| match word.trim_start_matches('-') {
         "enable-kvm" => Some(Accelerator::Kvm),
         "accel" => Some(kvm(extra_args.get(number + 1)?)),
-        "machine" | "M" => extra_args.get(number + 1).filter(|value| value.contains("accel=")).map(|value| kvm(value)),
+        "machine" | "M" => {
+            extra_args.get(number + 1).filter(|value| value.contains("accel=")).map(|value| kvm(value))
+        }
         _ => None,
     })
 }
@@ -435,7 +466,12 @@ fn command_line(user: &str) -> String {
         "printk.devkmsg=on",
         "random.trust_cpu=on",
     ];
-    [ours.join(" "), user.to_owned()].iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+    [ours.join(" "), user.to_owned()]
+        .iter()
+        .filter(|part| !part.is_empty())
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn lost_writes(exit: Exit) -> LostWrites {

@@ -80,7 +80,11 @@ async fn run_target(
         slot = slots.acquire_owned() => slot.ok(),
     };
     let finished = if slot.is_none() {
-        Finished { verdict: Verdict::Cancelled, durations: Default::default(), lost_writes: Default::default() }
+        Finished {
+            verdict: Verdict::Cancelled,
+            durations: Default::default(),
+            lost_writes: Default::default(),
+        }
     } else {
         execute(target, executor, cancel, terminal, &mut reporter).await
     };

@@ -194,7 +194,9 @@ mod tests {
         let (events, controls) = events_of(frames.iter().flat_map(to_bytes).collect()).await;
         let bytes: Vec<u8> = events
             .iter()
-            .filter_map(|event| if let EventKind::Output(output) = event { Some(output.data.to_vec()) } else { None })
+            .filter_map(
+                |event| if let EventKind::Output(output) = event { Some(output.data.to_vec()) } else { None },
+            )
             .flatten()
             .collect();
         assert_eq!(bytes, [b'a', 0xf0, 0x9f]);

@@ -72,7 +72,9 @@ impl Verdict {
         match self {
             Self::Passed => 0,
             // A status outside 1..=255 cannot come from wait(2); whatever came must not read as a pass.
-            Self::Failed { exit_code } => u8::try_from(*exit_code).ok().filter(|code| *code != 0).unwrap_or(1),
+            Self::Failed { exit_code } => {
+                u8::try_from(*exit_code).ok().filter(|code| *code != 0).unwrap_or(1)
+            }
             Self::Killed { signal } => u8::try_from(128 + *signal).unwrap_or(255),
             Self::TimedOut { .. } => 124,
             Self::KernelBug { .. } => 70,

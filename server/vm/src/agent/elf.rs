@@ -1,8 +1,8 @@
 //! What an ELF program or library asks of its loader. Total: any bytes give an answer.
 
+use object::Endianness;
 use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRTAB, FileHeader64, PT_LOAD};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
-use object::Endianness;
 
 /// The dynamic part of an ELF file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,11 +37,12 @@ impl Binary {
         };
         let address = dynamic.iter().find(|entry| entry.d_tag(endian) == u64::from(DT_STRTAB))?.d_val(endian);
         // The table's address is one in memory; a segment tells where that is in the file.
-        let strings = segments.iter().filter(|segment| segment.p_type(endian) == PT_LOAD).find_map(|segment| {
-            let inside = address.checked_sub(segment.p_vaddr(endian))?;
-            let data = segment.data(endian, image).ok()?;
-            data.get(usize::try_from(inside).ok()?..).filter(|rest| !rest.is_empty())
-        })?;
+        let strings =
+            segments.iter().filter(|segment| segment.p_type(endian) == PT_LOAD).find_map(|segment| {
+                let inside = address.checked_sub(segment.p_vaddr(endian))?;
+                let data = segment.data(endian, image).ok()?;
+                data.get(usize::try_from(inside).ok()?..).filter(|rest| !rest.is_empty())
+            })?;
         let string = |at: u64| {
             let rest = strings.get(usize::try_from(at).ok()?..)?;
             let end = memchr::memchr(0, rest)?;

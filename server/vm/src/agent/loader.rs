@@ -43,11 +43,13 @@ pub(super) struct Loader {
 impl Loader {
     /// Knows the loader from its path and bytes.
     pub(super) fn new(root: &Path, interpreter: &Path, image: &[u8], machine: u16) -> Self {
-        let name = interpreter.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name =
+            interpreter.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let musl = name.starts_with("ld-musl");
         let mut configured = Vec::new();
         let built_in = if musl {
-            let config = below(root, Path::new("/etc")).join(format!("{}.path", name.split(".so").next().unwrap_or("")));
+            let config = below(root, Path::new("/etc"))
+                .join(format!("{}.path", name.split(".so").next().unwrap_or("")));
             let text = fs::read_to_string(config).unwrap_or_default();
             configured.extend(text.split([':', '\n']).filter(|dir| dir.starts_with('/')).map(PathBuf::from));
             ["/lib", "/usr/local/lib", "/usr/lib"].map(PathBuf::from).to_vec()
@@ -125,7 +127,9 @@ fn read_config(root: &Path, file: &Path, depth: u32, dirs: &mut Vec<PathBuf>) {
     let Ok(text) = fs::read_to_string(below(root, file)) else { return };
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
-        if let Some(pattern) = line.strip_prefix("include").filter(|rest| rest.starts_with(char::is_whitespace)) {
+        if let Some(pattern) =
+            line.strip_prefix("include").filter(|rest| rest.starts_with(char::is_whitespace))
+        {
             if depth > 0 {
                 for pattern in pattern.split_whitespace() {
                     let pattern = file.parent().unwrap_or(Path::new("/")).join(pattern);
@@ -143,7 +147,8 @@ fn read_config(root: &Path, file: &Path, depth: u32, dirs: &mut Vec<PathBuf>) {
 
 /// The files that a pattern names, in the order of names; a `*` is understood in the last part of the path.
 fn included(root: &Path, pattern: &Path) -> Vec<PathBuf> {
-    let (Some(dir), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str())) else {
+    let (Some(dir), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str()))
+    else {
         return Vec::new();
     };
     let Some((start, end)) = name.split_once('*') else { return vec![pattern.to_owned()] };
@@ -153,7 +158,9 @@ fn included(root: &Path, pattern: &Path) -> Vec<PathBuf> {
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end))
+        .filter(|name| {
+            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+        })
         .filter(|name| !name.starts_with('.'))
         .map(|name| dir.join(name))
         .collect();

@@ -104,7 +104,10 @@ fn guest_paths(agent: &Agent) -> Vec<&str> {
 #[test]
 fn this_machines_agent_needs_what_ldd_says() {
     let agent = Agent::find().expect("this test needs qemu-ga: apt-get install qemu-guest-agent");
-    let output = Command::new("ldd").arg(&agent.files[0].1).output().expect("this test needs ldd: apt-get install libc-bin");
+    let output = Command::new("ldd")
+        .arg(&agent.files[0].1)
+        .output()
+        .expect("this test needs ldd: apt-get install libc-bin");
     let said = String::from_utf8(output.stdout).unwrap();
     // "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)", "/lib64/ld-linux-x86-64.so.2 (0x…)"; the vdso has no path.
     let expected: BTreeSet<PathBuf> =
@@ -192,8 +195,7 @@ fn an_rpath_counts_for_libraries_of_libraries_and_a_runpath_does_not() {
         rpath,
         runpath,
     };
-    let libraries =
-        [("/opt/lib/liba.so.1", library(&["libb.so.1"])), ("/opt/lib/libb.so.1", library(&[]))];
+    let libraries = [("/opt/lib/liba.so.1", library(&["libb.so.1"])), ("/opt/lib/libb.so.1", library(&[]))];
     let with = |program: Vec<u8>| {
         let mut files = libraries.to_vec();
         files.push(("/usr/sbin/qemu-ga", program));

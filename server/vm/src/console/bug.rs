@@ -125,7 +125,8 @@ pub(super) fn recognize(message: &str) -> Option<(String, BugKind)> {
     if let Some((_, kind)) = STARTS.iter().find(|(start, _)| inner.starts_with(start)) {
         return Some((title(inner, *kind), *kind));
     }
-    let lock_order = inner.starts_with("WARNING: ") && inner.contains("-safe -> ") && inner.contains("-unsafe lock order");
+    let lock_order =
+        inner.starts_with("WARNING: ") && inner.contains("-safe -> ") && inner.contains("-unsafe lock order");
     if lock_order {
         return Some((title(inner, BugKind::Locking), BugKind::Locking));
     }
@@ -133,7 +134,8 @@ pub(super) fn recognize(message: &str) -> Option<(String, BugKind)> {
     if inner.starts_with("BUG ") && inner.contains("ainted") && inner.contains("): ") {
         return Some((title(inner, BugKind::BadPage), BugKind::BadPage));
     }
-    let stalled = inner.starts_with("INFO: rcu") && (inner.contains("stall on CPU") || inner.contains("stalls on CPU"))
+    let stalled = inner.starts_with("INFO: rcu")
+        && (inner.contains("stall on CPU") || inner.contains("stalls on CPU"))
         || inner.starts_with("INFO: rcu") && inner.contains("detected expedited stalls")
         || inner.starts_with("INFO: task ") && inner.contains(" blocked for more than ");
     if stalled {

@@ -121,9 +121,7 @@ fn prefix(line: &str) -> usize {
     rest = bracketed(rest, |inner| {
         inner.split_once('.').is_some_and(|(seconds, fraction)| is_number(seconds) && is_number(fraction))
     });
-    rest = bracketed(rest, |inner| {
-        inner.strip_prefix(['T', 'C']).is_some_and(is_number)
-    });
+    rest = bracketed(rest, |inner| inner.strip_prefix(['T', 'C']).is_some_and(is_number));
     if rest.len() < unstamped {
         rest = rest.strip_prefix(' ').unwrap_or(rest);
     }

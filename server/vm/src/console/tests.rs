@@ -196,26 +196,94 @@ fn a_fault_of_a_program_is_no_bug() {
 #[test]
 fn every_kind_of_report_has_its_title() {
     for (line, title, kind) in [
-        ("watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [sh:1]", "BUG: soft lockup - CPU#0 stuck for 26s! [sh:1]", BugKind::SoftLockup),
-        ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 1", "Watchdog detected hard LOCKUP on cpu 1", BugKind::Stall),
-        ("watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 1", "Watchdog detected hard LOCKUP on cpu 1", BugKind::Stall),
-        ("rcu: INFO: rcu_preempt self-detected stall on CPU", "INFO: rcu_preempt self-detected stall on CPU", BugKind::Stall),
-        ("rcu: INFO: rcu_sched detected stalls on CPUs/tasks:", "INFO: rcu_sched detected stalls on CPUs/tasks:", BugKind::Stall),
-        ("INFO: task sh:12 blocked for more than 120 seconds.", "INFO: task sh:12 blocked for more than 120 seconds.", BugKind::Stall),
-        ("general protection fault, probably for non-canonical address 0xdead: 0000 [#1] PREEMPT SMP", "general protection fault, probably for non-canonical address 0xdead", BugKind::Oops),
-        ("Oops: general protection fault, maybe for address 0x1: 0000 [#1] SMP", "general protection fault, maybe for address 0x1", BugKind::Oops),
+        (
+            "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [sh:1]",
+            "BUG: soft lockup - CPU#0 stuck for 26s! [sh:1]",
+            BugKind::SoftLockup,
+        ),
+        (
+            "NMI watchdog: Watchdog detected hard LOCKUP on cpu 1",
+            "Watchdog detected hard LOCKUP on cpu 1",
+            BugKind::Stall,
+        ),
+        (
+            "watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 1",
+            "Watchdog detected hard LOCKUP on cpu 1",
+            BugKind::Stall,
+        ),
+        (
+            "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "INFO: rcu_preempt self-detected stall on CPU",
+            BugKind::Stall,
+        ),
+        (
+            "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",
+            "INFO: rcu_sched detected stalls on CPUs/tasks:",
+            BugKind::Stall,
+        ),
+        (
+            "INFO: task sh:12 blocked for more than 120 seconds.",
+            "INFO: task sh:12 blocked for more than 120 seconds.",
+            BugKind::Stall,
+        ),
+        (
+            "general protection fault, probably for non-canonical address 0xdead: 0000 [#1] PREEMPT SMP",
+            "general protection fault, probably for non-canonical address 0xdead",
+            BugKind::Oops,
+        ),
+        (
+            "Oops: general protection fault, maybe for address 0x1: 0000 [#1] SMP",
+            "general protection fault, maybe for address 0x1",
+            BugKind::Oops,
+        ),
         ("divide error: 0000 [#1] PREEMPT SMP NOPTI", "divide error", BugKind::Oops),
-        ("Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010", "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010", BugKind::Oops),
-        ("BUG: unable to handle page fault for address: ffffffffc0000000", "BUG: unable to handle page fault for address: ffffffffc0000000", BugKind::Oops),
-        ("UBSAN: array-index-out-of-bounds in fs/x.c:12:3", "UBSAN: array-index-out-of-bounds in fs/x.c:12:3", BugKind::Undefined),
+        (
+            "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010",
+            "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000010",
+            BugKind::Oops,
+        ),
+        (
+            "BUG: unable to handle page fault for address: ffffffffc0000000",
+            "BUG: unable to handle page fault for address: ffffffffc0000000",
+            BugKind::Oops,
+        ),
+        (
+            "UBSAN: array-index-out-of-bounds in fs/x.c:12:3",
+            "UBSAN: array-index-out-of-bounds in fs/x.c:12:3",
+            BugKind::Undefined,
+        ),
         ("BUG: KCSAN: data-race in one / other", "KCSAN: data-race in one / other", BugKind::Undefined),
-        ("BUG: KFENCE: use-after-free read in foo+0x1/0x2", "KFENCE: use-after-free read in foo", BugKind::Memory),
+        (
+            "BUG: KFENCE: use-after-free read in foo+0x1/0x2",
+            "KFENCE: use-after-free read in foo",
+            BugKind::Memory,
+        ),
         ("BUG: KMSAN: uninit-value in foo+0x1/0x2", "KMSAN: uninit-value in foo", BugKind::Memory),
-        ("BUG: Bad page state in process sh  pfn:00001", "BUG: Bad page state in process sh  pfn:00001", BugKind::BadPage),
-        ("BUG kmalloc-64 (Not tainted): Right Redzone overwritten", "BUG kmalloc-64 (Not tainted): Right Redzone overwritten", BugKind::BadPage),
-        ("BUG: scheduling while atomic: sh/1/0x00000002", "BUG: scheduling while atomic: sh/1/0x00000002", BugKind::Atomic),
-        ("BUG: sleeping function called from invalid context at mm/x.c:1", "BUG: sleeping function called from invalid context at mm/x.c:1", BugKind::Atomic),
-        ("WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected", "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected", BugKind::Locking),
+        (
+            "BUG: Bad page state in process sh  pfn:00001",
+            "BUG: Bad page state in process sh  pfn:00001",
+            BugKind::BadPage,
+        ),
+        (
+            "BUG kmalloc-64 (Not tainted): Right Redzone overwritten",
+            "BUG kmalloc-64 (Not tainted): Right Redzone overwritten",
+            BugKind::BadPage,
+        ),
+        (
+            "BUG: scheduling while atomic: sh/1/0x00000002",
+            "BUG: scheduling while atomic: sh/1/0x00000002",
+            BugKind::Atomic,
+        ),
+        (
+            "BUG: sleeping function called from invalid context at mm/x.c:1",
+            "BUG: sleeping function called from invalid context at mm/x.c:1",
+            BugKind::Atomic,
+        ),
+        (
+            "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+            "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+            BugKind::Locking,
+        ),
         ("[ BUG: Invalid wait context ]", "[ BUG: Invalid wait context ]", BugKind::Locking),
         ("BUG: something nobody thought of", "BUG: something nobody thought of", BugKind::Other),
     ] {
@@ -299,7 +367,9 @@ fn the_tail_has_the_last_lines() {
 
 #[test]
 fn the_guest_inits_last_words_are_kept() {
-    let console = read("[    1.0] x\nvmtest-guest: fatal: cannot mount /proc: No such device\r\nvmtest-guest: fatal: 2\n");
+    let console = read(
+        "[    1.0] x\nvmtest-guest: fatal: cannot mount /proc: No such device\r\nvmtest-guest: fatal: 2\n",
+    );
     assert_eq!(console.guest_fatal(), Some("cannot mount /proc: No such device"));
     assert_eq!(read("echo vmtest-guest: fatal: quoted\n").guest_fatal(), None);
 }
@@ -309,7 +379,10 @@ fn a_boot_that_fails_has_a_likely_cause_with_a_cure() {
     for (line, cure) in [
         ("[    1.0] Initramfs unpacking failed: write error", "vm.memory"),
         ("[    1.0] VFS: Unable to mount root fs on unknown-block(0,0)", "CONFIG_BLK_DEV_INITRD"),
-        ("[    1.0] Kernel panic - not syncing: No working init found.  Try passing init= option", "CONFIG_BINFMT_ELF"),
+        (
+            "[    1.0] Kernel panic - not syncing: No working init found.  Try passing init= option",
+            "CONFIG_BINFMT_ELF",
+        ),
         ("[    1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100", "lines before"),
         ("[    1.0] virtio: version magic '6.1.1 SMP' should be '6.1.0 SMP'", "modules"),
         ("SeaBIOS (version 1.16)", "CONFIG_SERIAL_8250_CONSOLE"),
@@ -341,7 +414,10 @@ fn every_split_of_the_same_bytes_tells_the_same() {
 
 #[test]
 fn any_bytes_are_read_without_a_panic_and_the_same_in_any_split() {
-    let text = format!("<2>[    1.0][   T1] x\n\x1B[2J{SYSRQ}{KASAN}{NULL_DEREFERENCE}{LOCKDEP}{}\n", "é".repeat(2100));
+    let text = format!(
+        "<2>[    1.0][   T1] x\n\x1B[2J{SYSRQ}{KASAN}{NULL_DEREFERENCE}{LOCKDEP}{}\n",
+        "é".repeat(2100)
+    );
     let mut numbers = Numbers::new(8);
     mutations(text.as_bytes(), Duration::from_secs(4), |bytes| {
         let (whole, console) = read_in_pieces(bytes, |len| len);

@@ -33,7 +33,9 @@ pub enum ModuleError {
         path: PathBuf,
     },
     /// No `.modinfo`.
-    #[error("cannot use the kernel module `{path}`: it is no module of Linux; install the kernel's modules again")]
+    #[error(
+        "cannot use the kernel module `{path}`: it is no module of Linux; install the kernel's modules again"
+    )]
     NotAModule {
         /// The module's file.
         path: PathBuf,
@@ -48,8 +50,9 @@ pub fn module_image(path: &Path) -> Result<Vec<u8>, ModuleError> {
     let reader: Box<dyn Read> = if name.ends_with(b".xz") {
         // Several streams in one file are one module (xz(1)).
         let flags = liblzma::stream::CONCATENATED;
-        let stream =
-            liblzma::stream::Stream::new_stream_decoder(DECODER_LIMIT, flags).map_err(io::Error::from).map_err(unreadable)?;
+        let stream = liblzma::stream::Stream::new_stream_decoder(DECODER_LIMIT, flags)
+            .map_err(io::Error::from)
+            .map_err(unreadable)?;
         Box::new(liblzma::read::XzDecoder::new_stream(file, stream))
     } else if name.ends_with(b".zst") {
         Box::new(zstd::Decoder::new(file).map_err(unreadable)?)

@@ -70,7 +70,10 @@ fn index_with(depmod: &Path, tree: &ModuleTree, release: &str, cache: &Path) -> 
             built(dir)
         }
         Err(reason) => IndexOutcome::NotPossible {
-            reason: format!("modprobe will not work in the guest: cannot index `{}`: {reason}", tree.dir.display()),
+            reason: format!(
+                "modprobe will not work in the guest: cannot index `{}`: {reason}",
+                tree.dir.display()
+            ),
         },
     }
 }

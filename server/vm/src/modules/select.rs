@@ -54,7 +54,10 @@ impl Selection {
 
     /// Features about which nothing tells: what [`Kernel::embedded_config`] could answer.
     pub fn unknown(&self) -> impl Iterator<Item = Feature> {
-        self.features.iter().filter(|(_, state)| **state == FeatureState::Unknown).map(|(feature, _)| *feature)
+        self.features
+            .iter()
+            .filter(|(_, state)| **state == FeatureState::Unknown)
+            .map(|(feature, _)| *feature)
     }
 }
 
@@ -91,7 +94,9 @@ impl fmt::Display for Lack {
         let Self { feature, config, why } = self;
         match why {
             Why::Off => write!(f, "{config} ({feature}) is off"),
-            Why::NoModuleFile { module } => write!(f, "{config} ({feature}) is a module, and `{module}.ko` is missing"),
+            Why::NoModuleFile { module } => {
+                write!(f, "{config} ({feature}) is a module, and `{module}.ko` is missing")
+            }
             Why::Broken { reason } => write!(f, "{config} ({feature}) cannot be loaded: {reason}"),
         }
     }
@@ -132,7 +137,8 @@ fn cure(lacks: &[Lack]) -> String {
     if lacks.iter().all(|lack| lack.why != Why::Off) {
         return "install the kernel's modules beside it (`make modules_install`, or its package)".to_owned();
     }
-    let off: Vec<_> = lacks.iter().filter(|lack| lack.why == Why::Off).map(|lack| format!("{}=y", lack.config)).collect();
+    let off: Vec<_> =
+        lacks.iter().filter(|lack| lack.why == Why::Off).map(|lack| format!("{}=y", lack.config)).collect();
     format!("build it with {}, or use a kernel that has it", off.join(" "))
 }
 
@@ -287,8 +293,8 @@ impl<'a> Plan<'a> {
             return Ok(());
         };
         let image = module_image(&file).map_err(Trouble::File)?;
-        let info =
-            ModInfo::read(&image).ok_or_else(|| Trouble::File(ModuleError::NotAModule { path: file.clone() }))?;
+        let info = ModInfo::read(&image)
+            .ok_or_else(|| Trouble::File(ModuleError::NotAModule { path: file.clone() }))?;
         path.push(name.clone());
         // A soft dependency is a wish: only a module of that very name counts (most are aliases of crypto algorithms),
         // and one that leads back here is dropped, as modprobe does.

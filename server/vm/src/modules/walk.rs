@@ -17,7 +17,11 @@ const NOT_IN_SOURCES: [&str; 5] = [".git", "Documentation", "include", "scripts"
 
 /// The module that a file is, by its name.
 pub(super) fn name_of(file: &str) -> Option<String> {
-    SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix)).filter(|name| !name.is_empty()).map(module_name)
+    SUFFIXES
+        .iter()
+        .find_map(|suffix| file.strip_suffix(suffix))
+        .filter(|name| !name.is_empty())
+        .map(module_name)
 }
 
 /// The modules of an installed tree, relative to it.

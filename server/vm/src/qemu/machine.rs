@@ -84,12 +84,18 @@ impl Machine {
                 .with("multidevs", "remap")
                 .switch("readonly", !share.writable);
             args.list("-fsdev", export);
-            args.list("-device", Properties::new("virtio-9p-pci").with("fsdev", &share.tag).with("mount_tag", &share.tag));
+            args.list(
+                "-device",
+                Properties::new("virtio-9p-pci").with("fsdev", &share.tag).with("mount_tag", &share.tag),
+            );
         }
         if self.network {
             args.list("-netdev", Properties::new("user").with("id", "network"));
             // No boot from the network: without its ROM the firmware has nothing to load.
-            args.list("-device", Properties::new("virtio-net-pci").with("netdev", "network").with("romfile", ""));
+            args.list(
+                "-device",
+                Properties::new("virtio-net-pci").with("netdev", "network").with("romfile", ""),
+            );
         }
         args.verbatim(self.extra_args.iter().map(OsString::from));
         args
@@ -108,7 +114,9 @@ impl Machine {
         args.list("-mon", Properties::new("").with("chardev", "monitor").with("mode", "control"));
         args.list("-device", Properties::new("virtio-serial-pci").with("id", "ports").with("max_ports", "8"));
         // Explicit numbers: a kept state names its ports by them.
-        for (number, (id, name)) in [("agent", AGENT_PORT), ("stream", STREAM_PORT), ("input", INPUT_PORT)].iter().enumerate() {
+        for (number, (id, name)) in
+            [("agent", AGENT_PORT), ("stream", STREAM_PORT), ("input", INPUT_PORT)].iter().enumerate()
+        {
             let port = Properties::new("virtserialport")
                 .with("bus", "ports.0")
                 .with("nr", (number + 1).to_string())

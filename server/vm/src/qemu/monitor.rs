@@ -35,7 +35,9 @@ pub(crate) enum MonitorEvent {
 
 impl Monitor {
     /// Waits for the greeting; events go to the returned receiver.
-    pub(crate) async fn connect(socket: UnixStream) -> io::Result<(Self, mpsc::UnboundedReceiver<MonitorEvent>)> {
+    pub(crate) async fn connect(
+        socket: UnixStream,
+    ) -> io::Result<(Self, mpsc::UnboundedReceiver<MonitorEvent>)> {
         let (read, write) = tokio::io::split(socket);
         let negotiate = async {
             let stream = QmpStreamTokio::open_split(LineLimit::new(read), write).await?;
@@ -51,7 +53,10 @@ impl Monitor {
                 let event = match event {
                     Event::STOP { .. } => MonitorEvent::Stopped,
                     Event::SHUTDOWN { data, .. } => MonitorEvent::Shutdown(
-                        serde_json::to_value(data.reason).ok().and_then(|reason| Some(reason.as_str()?.to_owned())).unwrap_or_default(),
+                        serde_json::to_value(data.reason)
+                            .ok()
+                            .and_then(|reason| Some(reason.as_str()?.to_owned()))
+                            .unwrap_or_default(),
                     ),
                     _ => continue,
                 };

@@ -53,7 +53,8 @@ impl Process {
             .kill_on_drop(true);
         tie_to_us(&mut command, start.descriptors);
         let mut child = spawn_on_lasting_thread(command).await?;
-        let group = child.id().map(|id| Pid::from_raw(id as i32)).ok_or_else(|| io::Error::other("no process id"))?;
+        let group =
+            child.id().map(|id| Pid::from_raw(id as i32)).ok_or_else(|| io::Error::other("no process id"))?;
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let pipe = child.stderr.take();
         let stderr_task = tokio::spawn(collect(pipe, stderr.clone()));
