@@ -1,11 +1,11 @@
 //! `vmtest doctor`: what this machine has, what it lacks and how to get it.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use vmtest_config::Arch;
 use vmtest_vm::accelerator::{self, KvmMemory};
@@ -100,7 +100,7 @@ impl Manager {
 fn render(findings: &[Finding], manager: Option<Manager>, paint: Paint) -> String {
     let mut text = String::new();
     let mut line = |mark: String, what: &str, words: &str| {
-        let _ = writeln!(text, "{mark} {what:<15}{}", sanitize::line(words.as_bytes()));
+        text.push_str(&format!("{mark} {what:<15}{}\n", sanitize::line(words.as_bytes())));
     };
     for finding in findings {
         match &finding.found {
@@ -126,10 +126,10 @@ fn render(findings: &[Finding], manager: Option<Manager>, paint: Paint) -> Strin
     let essential =
         findings.iter().filter(|finding| finding.weight == Weight::Essential && finding.found.is_err());
     let missing: Vec<_> = essential.map(|finding| finding.what).collect();
-    let _ = match missing.as_slice() {
-        [] => writeln!(text, "\nvmtest can run here."),
-        missing => writeln!(text, "\nvmtest cannot run here without {}.", missing.join(" and ")),
-    };
+    text.push_str(&match missing.as_slice() {
+        [] => "\nvmtest can run here.\n".to_owned(),
+        missing => format!("\nvmtest cannot run here without {}.\n", missing.join(" and ")),
+    });
     text
 }
 
@@ -176,11 +176,19 @@ fn agent() -> Finding {
 
 fn kvm() -> Finding {
     const LOSS: &str = "QEMU emulates instead, which is several times slower";
-    let qemu = in_path(&format!("qemu-system-{}", Arch::host()), &[]);
-    let memory = KvmMemory::new(&cache(), &qemu.unwrap_or_default(), "host");
-    let choice = accelerator::choose(&memory);
+    let Some(qemu) = in_path(&format!("qemu-system-{}", Arch::host()), &[]) else {
+        let found = Err("not tried without QEMU".to_owned());
+        return Finding {
+            what: "KVM",
+            weight: Weight::Optional(LOSS),
+            found,
+            fix: Fix::Words("install QEMU first"),
+        };
+    };
+    let choice = accelerator::choose(&KvmMemory::new(&cache(), &qemu, "host"));
     let found = match (choice.accelerator, choice.why_not_kvm) {
-        (Accelerator::Kvm, _) => Ok(vec!["/dev/kvm is open to you".to_owned()]),
+        // The device alone says little: it may be there, be open, and fail.
+        (Accelerator::Kvm, _) => starts_with_kvm(&qemu).map(|()| vec!["QEMU starts with it".to_owned()]),
         (Accelerator::Tcg, why) => Err(why.unwrap_or_else(|| "does not work".to_owned())),
     };
     let fix = if Path::new("/dev/kvm").exists() {
@@ -189,6 +197,52 @@ fn kvm() -> Finding {
         "switch virtualization on in the firmware and `modprobe kvm_intel` or `kvm_amd`; inside a VM, switch nested virtualization on outside"
     };
     Finding { what: "KVM", weight: Weight::Optional(LOSS), found, fix: Fix::Words(fix) }
+}
+
+/// Starts a machine that is paused from its first instruction, and ends it.
+fn starts_with_kvm(qemu: &Path) -> Result<(), String> {
+    let machine = match Arch::host() {
+        Arch::X86_64 => "pc",
+        Arch::Aarch64 | Arch::Riscv64 => "virt",
+        Arch::S390x => "s390-ccw-virtio",
+    };
+    let mut child = Command::new(qemu)
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-S",
+            "-qmp",
+            "stdio",
+        ])
+        .args(["-accel", "kvm", "-cpu", "host", "-m", "64M", "-machine", machine])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{} does not start: {error}", qemu.display()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A QEMU that is gone already is told by its status.
+        let _ = stdin.write_all(b"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"quit\"}\n");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while child.try_wait().is_ok_and(|status| status.is_none()) {
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err("QEMU hangs with it".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
+    Err(format!("QEMU ends at once with it ({}): {said}", output.status))
 }
 
 fn virtiofsd() -> Finding {

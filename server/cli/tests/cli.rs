@@ -1,0 +1,262 @@
+//! The program as scripts see it: arguments, exit status, the two outputs. No VM.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const GOOD: &str = r#"
+[[target]]
+name = "one"
+kernel = "./bzImage"
+command = "true"
+
+[[target]]
+name = "two.b"
+kernel = "./bzImage"
+command = "-"
+"#;
+
+/// A project with a vmtest.toml and a file that stands for a kernel.
+fn project(text: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("vmtest.toml"), text).unwrap();
+    fs::write(folder.path().join("bzImage"), "").unwrap();
+    folder
+}
+
+fn vmtest(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmtest"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    for name in ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "VMTEST_NO_UI", "VMTEST_LOG"] {
+        command.env_remove(name);
+    }
+    command.env("XDG_STATE_HOME", folder.join("state")).env("XDG_CACHE_HOME", folder.join("cache"));
+    command
+}
+
+#[derive(Debug)]
+struct Ran {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn ran(output: Output) -> Ran {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn run(folder: &TempDir, arguments: &[&str]) -> Ran {
+    ran(vmtest(folder.path(), arguments).output().unwrap())
+}
+
+#[test]
+fn without_a_file_the_status_is_78_and_the_help_shows_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run(&folder, &[]);
+    assert_eq!(ran.status, Some(78));
+    assert_eq!(ran.out, "");
+    assert!(ran.err.contains("cannot read vmtest.toml") && ran.err.contains("[[target]]"), "{}", ran.err);
+}
+
+#[test]
+fn a_bad_file_is_78_with_file_line_and_column() {
+    let folder = project("[[target]]\nname = \"a\"\nkernel = 3\ncommand = \"x\"\n");
+    for arguments in [&[] as &[&str], &["check"], &["list"], &["-f", "a"], &["shell"]] {
+        let ran = run(&folder, arguments);
+        assert_eq!(ran.status, Some(78), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains("vmtest.toml:3:10"), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.out, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_broken_file_is_78_with_its_place() {
+    let ran = run(&project("[[target]\n"), &[]);
+    assert_eq!(ran.status, Some(78));
+    assert!(ran.err.contains("vmtest.toml:1:"), "{}", ran.err);
+}
+
+#[test]
+fn the_file_may_come_from_standard_input() {
+    let folder = project("");
+    let mut child =
+        vmtest(folder.path(), &["check", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(GOOD.as_bytes()).unwrap();
+    let ran = ran(child.wait_with_output().unwrap());
+    assert_eq!((ran.status, ran.out.as_str()), (Some(0), "<stdin>: 2 targets\n"));
+}
+
+#[test]
+fn check_passes_a_good_file_and_runs_nothing() {
+    let folder = project(GOOD);
+    let ran = run(&folder, &["check"]);
+    assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (Some(0), "vmtest.toml: 2 targets\n", ""));
+    assert!(!folder.path().join("state").exists());
+}
+
+#[test]
+fn check_names_a_file_that_is_missing() {
+    let folder = project(GOOD);
+    fs::remove_file(folder.path().join("bzImage")).unwrap();
+    let ran = run(&folder, &["check"]);
+    assert_eq!(ran.status, Some(78));
+    assert!(ran.err.contains("vmtest.toml:4:10"), "{}", ran.err);
+}
+
+#[test]
+fn a_filter_that_matches_nothing_is_78() {
+    let ran = run(&project(GOOD), &["-f", "three"]);
+    assert_eq!(ran.status, Some(78));
+    assert!(ran.err.contains("no target's name matches"), "{}", ran.err);
+}
+
+#[test]
+fn a_wrong_option_is_78() {
+    for arguments in [&["--frobnicate"] as &[&str], &["-j", "0"], &["--partition", "3/2"], &["nonsense"]] {
+        assert_eq!(run(&project(GOOD), arguments).status, Some(78), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_wrong_timeout_is_told_by_the_options_name() {
+    let ran = run(&project(GOOD), &["-f", "one", "--timeout", "5 parsecs"]);
+    assert_eq!(ran.status, Some(78));
+    assert!(ran.err.contains("--timeout:1:"), "{}", ran.err);
+}
+
+#[test]
+fn list_is_for_people_and_for_programs() {
+    let folder = project(GOOD);
+    let ran = run(&folder, &["list"]);
+    assert_eq!(ran.status, Some(0));
+    assert_eq!(
+        ran.out.lines().map(|line| line.split("  ").next().unwrap()).collect::<Vec<_>>(),
+        ["one", "two.b"]
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&folder, &["list", "--format", "json"]).out).unwrap();
+    assert_eq!(json[1]["name"], "two.b");
+    assert_eq!(json[1]["command"], "-");
+    assert_eq!(json[0]["line"], 2);
+}
+
+#[test]
+fn list_takes_the_filter_and_the_partition_of_a_run() {
+    let folder = project(GOOD);
+    assert!(run(&folder, &["list", "-f", "^two"]).out.starts_with("two.b"));
+    assert!(run(&folder, &["list", "--partition", "2/2"]).out.starts_with("two.b"));
+    assert_eq!(run(&folder, &["list", "--partition", "3/3"]).out, "");
+}
+
+#[test]
+fn the_matrix_is_one_line_whose_parts_hold_one_target_each() {
+    let folder = project(GOOD);
+    let out = run(&folder, &["list", "--format", "github-matrix"]).out;
+    assert_eq!(out.lines().count(), 1);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    for entry in json["include"].as_array().unwrap() {
+        let part =
+            run(&folder, &["list", "--format", "json", "--partition", entry["partition"].as_str().unwrap()]);
+        let part: serde_json::Value = serde_json::from_str(&part.out).unwrap();
+        assert_eq!(part.as_array().unwrap().len(), 1);
+        assert_eq!(part[0]["name"], entry["name"]);
+    }
+}
+
+#[test]
+fn the_schema_is_json() {
+    let ran = run(&project(""), &["schema"]);
+    assert_eq!(ran.status, Some(0));
+    let schema: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(schema["$schema"].is_string());
+}
+
+#[test]
+fn completions_name_the_subcommands() {
+    let ran = run(&project(""), &["completions", "bash"]);
+    assert_eq!(ran.status, Some(0));
+    assert!(ran.out.contains("doctor") && ran.out.contains("--partition"));
+}
+
+#[test]
+fn help_and_version_succeed() {
+    let folder = project("");
+    assert!(run(&folder, &["--help"]).out.contains("Exit status"));
+    assert_eq!(run(&folder, &["--version"]).status, Some(0));
+}
+
+#[test]
+fn a_shell_wants_the_terminal_for_itself() {
+    let ran = run(&project(GOOD), &[]);
+    assert_eq!(ran.status, Some(78));
+    assert!(ran.err.contains("two.b") && ran.err.contains("run it alone"), "{}", ran.err);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_anything_runs() {
+    let folder = project(GOOD);
+    for arguments in [["--junit", "."], ["--junit", "bzImage/x.xml"], ["--log-dir", "bzImage/x"]] {
+        let arguments = [&["-f", "one"] as &[&str], &arguments].concat();
+        let ran = run(&folder, &arguments);
+        assert_eq!(ran.status, Some(78), "{arguments:?}");
+        assert_eq!(ran.out, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_kernel_that_is_none_is_one_target_that_did_not_boot() {
+    let folder = project(GOOD);
+    let ran = run(&folder, &["-f", "one", "--junit", "out/junit.xml", "--log-dir", "logs"]);
+    assert_eq!(ran.status, Some(69), "{}", ran.err);
+    assert!(ran.out.starts_with("=> one\n") && ran.out.ends_with("FAILED\n"), "{}", ran.out);
+    let junit = fs::read_to_string(folder.path().join("out/junit.xml")).unwrap();
+    assert!(junit.contains("type=\"boot_failed\""), "{junit}");
+}
+
+#[test]
+fn a_one_liner_has_no_verdict_line_and_the_kernels_name() {
+    let ran = run(&project(""), &["-k", "./bzImage", "check"]);
+    assert_eq!(ran.status, Some(69), "{}", ran.err);
+    assert!(ran.out.starts_with("=> bzImage\n") && !ran.out.contains("FAILED"), "{}", ran.out);
+}
+
+#[test]
+fn json_has_one_event_a_line_and_one_finished() {
+    let ran = run(&project(GOOD), &["-f", "one", "--format", "json"]);
+    let events: Vec<serde_json::Value> =
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.iter().filter(|event| event["event"] == "finished").count(), 1);
+    assert_eq!(events.last().unwrap()["verdict"], "boot_failed");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let folder = project(GOOD);
+    let mut child = vmtest(folder.path(), &["-f", "one", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ran = ran(child.wait_with_output().unwrap());
+    assert_eq!((ran.status, ran.err.as_str()), (Some(141), ""));
+}
+
+#[test]
+fn logs_of_a_run_go_to_the_state_directory() {
+    let folder = project(GOOD);
+    run(&folder, &["-f", "one"]);
+    assert_eq!(fs::read_dir(folder.path().join("state/vmtest/runs")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_changes_nothing() {
+    let folder = project(GOOD);
+    fs::write(folder.path().join("state"), "in the way").unwrap();
+    let ran = run(&folder, &["-f", "one"]);
+    assert_eq!(ran.status, Some(69), "{}", ran.err);
+}
