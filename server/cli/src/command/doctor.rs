@@ -188,7 +188,7 @@ fn kvm() -> Finding {
     let choice = accelerator::choose(&KvmMemory::new(&cache(), &qemu, "host"));
     let found = match (choice.accelerator, choice.why_not_kvm) {
         // The device alone says little: it may be there, be open, and fail.
-        (Accelerator::Kvm, _) => starts_with_kvm(&qemu).map(|()| vec!["QEMU starts with it".to_owned()]),
+        (Accelerator::Kvm, _) => starts_with_kvm(&qemu).map(|()| vec!["a guest runs with it".to_owned()]),
         (Accelerator::Tcg, why) => Err(why.unwrap_or_else(|| "does not work".to_owned())),
     };
     let fix = if Path::new("/dev/kvm").exists() {
@@ -199,50 +199,47 @@ fn kvm() -> Finding {
     Finding { what: "KVM", weight: Weight::Optional(LOSS), found, fix: Fix::Words(fix) }
 }
 
-/// Starts a machine that is paused from its first instruction, and ends it.
+/// Lets a machine without a disk run for a moment: a KVM that is broken makes QEMU end, stop or hang.
 fn starts_with_kvm(qemu: &Path) -> Result<(), String> {
+    const MOMENT: Duration = Duration::from_millis(500);
+    const PATIENCE: Duration = Duration::from_secs(10);
     let machine = match Arch::host() {
         Arch::X86_64 => "pc",
         Arch::Aarch64 | Arch::Riscv64 => "virt",
         Arch::S390x => "s390-ccw-virtio",
     };
     let mut child = Command::new(qemu)
-        .args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-S",
-            "-qmp",
-            "stdio",
-        ])
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-qmp", "stdio"])
         .args(["-accel", "kvm", "-cpu", "host", "-m", "64M", "-machine", machine])
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("{} does not start: {error}", qemu.display()))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A QEMU that is gone already is told by its status.
-        let _ = stdin.write_all(b"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"quit\"}\n");
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let _ = stdin.write_all(b"{\"execute\":\"qmp_capabilities\"}\n");
+        std::thread::sleep(MOMENT);
+        let _ = stdin.write_all(b"{\"execute\":\"query-status\"}\n{\"execute\":\"quit\"}\n");
+        let deadline = Instant::now() + PATIENCE;
         while child.try_wait().is_ok_and(|status| status.is_none()) {
             if Instant::now() > deadline {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err("QEMU hangs with it".to_owned());
+                return Err("/dev/kvm is there, but QEMU hangs with it".to_owned());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
+        return Err(format!("/dev/kvm is there, but QEMU ends at once with it ({}): {said}", output.status));
     }
-    let said = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
-    Err(format!("QEMU ends at once with it ({}): {said}", output.status))
+    if String::from_utf8_lossy(&output.stdout).contains("internal-error") {
+        return Err("/dev/kvm is there, but a guest gets nowhere with it (KVM internal error)".to_owned());
+    }
+    Ok(())
 }
 
 fn virtiofsd() -> Finding {
