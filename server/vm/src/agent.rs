@@ -126,33 +126,31 @@ fn collect(
     binary: Binary,
     files: &mut Vec<(PathBuf, PathBuf)>,
 ) -> Result<(), AgentError> {
-    let mut loaded: BTreeSet<String> = BTreeSet::new();
+    let mut known: BTreeSet<String> = BTreeSet::new();
     // Each with the RPATHs of those that led to it, nearest first.
     let mut queue = VecDeque::from([(program.to_owned(), binary, Vec::<PathBuf>::new())]);
     while let Some((path, binary, inherited)) = queue.pop_front() {
         let origin = path.parent().unwrap_or(Path::new("/"));
         let expand = |dirs: &[String]| -> Vec<PathBuf> {
-            dirs.iter().filter_map(|dir| loader.expand(dir, origin)).collect()
+            dirs.iter().filter_map(|dir| loader::expand(dir, origin)).collect()
         };
         // An RPATH counts only without a RUNPATH, and then also for the libraries of libraries.
-        let mut rpath = if binary.runpath.is_empty() { expand(&binary.rpath) } else { Vec::new() };
-        rpath.extend(inherited);
-        let runpath = expand(&binary.runpath);
+        let (named, handed_down) = if binary.runpath.is_empty() {
+            let rpath: Vec<PathBuf> = expand(&binary.rpath).into_iter().chain(inherited).collect();
+            (rpath.clone(), rpath)
+        } else {
+            (expand(&binary.runpath), inherited)
+        };
         for name in &binary.needed {
-            if loader.provides(name) || !loaded.insert(name.clone()) {
+            if loader.provides(name) || !known.insert(name.clone()) {
                 continue;
             }
-            let before_default: Vec<&Path> = if binary.runpath.is_empty() {
-                rpath.iter().map(PathBuf::as_path).collect()
-            } else {
-                runpath.iter().map(PathBuf::as_path).collect()
-            };
-            let Some((guest, host, library)) = loader.find(name, &before_default)? else {
+            let Some((guest, host, library)) = loader.find(name, &named)? else {
                 return Err(AgentError::MissingLibrary { library: name.clone(), needed_by: path.clone() });
             };
             if !files.iter().any(|(known, _)| *known == guest) {
                 files.push((guest.clone(), host));
-                queue.push_back((guest, library, rpath.clone()));
+                queue.push_back((guest, library, handed_down.clone()));
             }
         }
     }

@@ -91,6 +91,11 @@ impl Console {
         self.tail.iter().cloned().collect()
     }
 
+    /// Whether the kernel itself has printed a line, and not only the firmware or the decompressor.
+    pub fn kernel_spoke(&self) -> bool {
+        self.kernel_spoke
+    }
+
     /// Whether anything was said at all.
     pub fn spoke(&self) -> bool {
         self.spoke

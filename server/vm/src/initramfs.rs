@@ -80,6 +80,9 @@ impl<'a> Initramfs<'a> {
     }
 
     /// The archive.
+    ///
+    /// # Panics
+    /// Never: memory takes whatever is written to it.
     pub fn finish(&self) -> Vec<u8> {
         // Header, padding and a path of ordinary length.
         let content: usize = self.entries.values().map(|entry| entry.content().len() + 256).sum();

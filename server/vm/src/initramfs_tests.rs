@@ -52,7 +52,8 @@ fn what_is_put_in_is_there_with_its_mode_and_parents_before_children() {
 #[test]
 fn the_same_entries_give_the_same_bytes_in_any_order() {
     let one = Initramfs::new().file("/a/b", 0o644, &b"1"[..]).dir("/c", 0o755).finish();
-    let other = Initramfs::new().dir("/c", 0o755).file("a/./x/../b", 0o644, b"1".to_vec()).dir("/", 0o700).finish();
+    let other =
+        Initramfs::new().dir("/c", 0o755).file("a/./x/../b", 0o644, b"1".to_vec()).dir("/", 0o700).finish();
     assert_eq!(one, other.clone());
     assert_eq!(one.len() % 4, 0);
 }

@@ -1,5 +1,6 @@
 //! Where a dynamic loader looks for libraries: ld.so(8) for glibc, `ldso/dynlink.c` for musl.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ impl Loader {
             configured.extend(text.split([':', '\n']).filter(|dir| dir.starts_with('/')).map(PathBuf::from));
             ["/lib", "/usr/local/lib", "/usr/lib"].map(PathBuf::from).to_vec()
         } else {
-            read_config(root, Path::new("/etc/ld.so.conf"), 8, &mut configured);
+            read_config(root, Path::new("/etc/ld.so.conf"), &mut BTreeSet::new(), &mut configured);
             built_into(image)
         };
         Self { root: root.to_owned(), machine, musl, name, configured, built_in }
@@ -65,18 +66,12 @@ impl Loader {
         library == self.name || (self.musl && MUSL_OWN.iter().any(|own| library.starts_with(own)))
     }
 
-    /// A directory of an RPATH or RUNPATH; `None` when only a running system could tell which it is.
-    pub(super) fn expand(&self, dir: &str, origin: &Path) -> Option<PathBuf> {
-        let dir = dir.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", &origin.to_string_lossy());
-        (dir.starts_with('/') && !dir.contains('$')).then(|| normalized(Path::new(&dir)))
-    }
-
     /// Finds a library: its path in the guest, its path on the host, and what it asks for in turn. `first` are the
     /// directories that the program itself names.
     pub(super) fn find(
         &self,
         library: &str,
-        first: &[&Path],
+        first: &[PathBuf],
     ) -> Result<Option<(PathBuf, PathBuf, Binary)>, AgentError> {
         if library.contains('/') {
             // Such a name is a path already.
@@ -111,6 +106,12 @@ impl Loader {
     }
 }
 
+/// A directory of an RPATH or RUNPATH; `None` when only a running system could tell which it is.
+pub(super) fn expand(dir: &str, origin: &Path) -> Option<PathBuf> {
+    let dir = dir.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", &origin.to_string_lossy());
+    (dir.starts_with('/') && !dir.contains('$')).then(|| normalized(Path::new(&dir)))
+}
+
 /// The directories that a glibc loader has built in: they stand in its bytes, each with a `/` and a NUL at its end.
 fn built_into(image: &[u8]) -> Vec<PathBuf> {
     let present = |dir: &&&str| {
@@ -122,25 +123,24 @@ fn built_into(image: &[u8]) -> Vec<PathBuf> {
     if found.is_empty() { BUILT_IN.iter().map(PathBuf::from).collect() } else { found }
 }
 
-/// Reads ld.so.conf: a directory or `include PATTERN` on each line (ldconfig(8)).
-fn read_config(root: &Path, file: &Path, depth: u32, dirs: &mut Vec<PathBuf>) {
+/// Reads ld.so.conf: a directory or `include PATTERN` on each line (ldconfig(8)); each file once.
+fn read_config(root: &Path, file: &Path, seen: &mut BTreeSet<PathBuf>, dirs: &mut Vec<PathBuf>) {
+    if !seen.insert(file.to_owned()) {
+        return;
+    }
     let Ok(text) = fs::read_to_string(below(root, file)) else { return };
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
-        if let Some(pattern) =
-            line.strip_prefix("include").filter(|rest| rest.starts_with(char::is_whitespace))
-        {
-            if depth > 0 {
-                for pattern in pattern.split_whitespace() {
-                    let pattern = file.parent().unwrap_or(Path::new("/")).join(pattern);
-                    included(root, &pattern).iter().for_each(|file| read_config(root, file, depth - 1, dirs));
-                }
+        let patterns = line.strip_prefix("include").filter(|rest| rest.starts_with(char::is_whitespace));
+        for pattern in patterns.into_iter().flat_map(str::split_whitespace) {
+            let pattern = file.parent().unwrap_or(Path::new("/")).join(pattern);
+            for file in included(root, &pattern) {
+                read_config(root, &file, seen, dirs);
             }
-        } else {
-            let dir = Path::new(line);
-            if dir.is_absolute() && !dirs.iter().any(|known| known == dir) {
-                dirs.push(dir.to_owned());
-            }
+        }
+        let dir = Path::new(line);
+        if dir.is_absolute() && !dirs.iter().any(|known| known == dir) {
+            dirs.push(dir.to_owned());
         }
     }
 }

@@ -88,25 +88,23 @@ impl Lines {
 /// Where to cut, so that no character that is whole so far is split: before an unfinished one at the end.
 fn character_end(bytes: &[u8]) -> usize {
     let from = bytes.len().saturating_sub(4);
-    match std::str::from_utf8(&bytes[from..]) {
-        Ok(_) => bytes.len(),
-        Err(_) => {
-            let lead = bytes[from..].iter().rposition(|byte| *byte >= 0xC0).map(|at| from + at);
-            let unfinished = lead.filter(|at| {
-                let needed = match bytes[*at] {
-                    0xF0.. => 4,
-                    0xE0.. => 3,
-                    _ => 2,
-                };
-                bytes.len() - at < needed
-            });
-            unfinished.unwrap_or(bytes.len())
-        }
+    if std::str::from_utf8(&bytes[from..]).is_ok() {
+        return bytes.len();
     }
+    let lead = bytes[from..].iter().rposition(|byte| *byte >= 0xC0).map(|at| from + at);
+    let unfinished = lead.filter(|at| {
+        let needed = match bytes[*at] {
+            0xF0.. => 4,
+            0xE0.. => 3,
+            _ => 2,
+        };
+        bytes.len() - at < needed
+    });
+    unfinished.unwrap_or(bytes.len())
 }
 
 /// How much of a line is `printk`'s: `<6>`, `[    1.234567]`, `[    T1]` or `[   C12]`, each where it is switched on
-/// (Documentation/admin-guide/kernel-parameters.txt: `printk.time`; CONFIG_PRINTK_CALLER), and the space after them. The
+/// (Documentation/admin-guide/kernel-parameters.txt: `printk.time`; `CONFIG_PRINTK_CALLER`), and the space after them. The
 /// first line on a serial port can have the firmware's control sequences in front of all that.
 fn prefix(line: &str) -> usize {
     let start = control_sequences(line);

@@ -360,7 +360,7 @@ fn the_middle_of_an_overlong_line_is_no_start_of_a_line() {
 
 #[test]
 fn the_tail_has_the_last_lines() {
-    let text: String = (0..1000).map(|number| format!("{number}\n")).collect();
+    let text = (0..1000).fold(String::new(), |text, number| text + &format!("{number}\n"));
     let tail = read(&text).tail();
     assert_eq!((tail.len(), tail[0].as_str(), tail[199].as_str()), (TAIL_LINES, "800", "999"));
 }

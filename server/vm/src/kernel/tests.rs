@@ -206,7 +206,7 @@ fn a_kernel_that_may_not_be_read_says_how_to_allow_it() {
     let message = KernelError::Unreadable { path: "vmlinuz".into(), source: error }.to_string();
     assert!(message.contains("chmod a+r"), "{message}");
     let dir = tree(&[("k", &bzimage(RELEASE, b""))]);
-    fs::set_permissions(dir.path().join("k"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path().join("k"), fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads it all the same.
     assert!(matches!(read(&dir, "k"), Ok(_) | Err(KernelError::Unreadable { .. })));
 }

@@ -46,7 +46,10 @@ fn a_tree_without_indexes_gets_both_kinds_and_its_modules() {
         let text = fs::read_to_string(dir.join("modules.dep")).unwrap();
         assert!(text.contains("kernel/fs/one.ko:"), "{text}");
         assert!(fs::read_to_string(dir.join("modules.alias")).unwrap().contains("fs-one"));
-        assert_eq!(fs::read(dir.join("kernel/fs/two.ko")).unwrap(), fs::read(tree.file("two").unwrap()).unwrap());
+        assert_eq!(
+            fs::read(dir.join("kernel/fs/two.ko")).unwrap(),
+            fs::read(tree.file("two").unwrap()).unwrap()
+        );
         // Nothing is left beside it, and the tree is as it was.
         assert_eq!(cache.join("modules").read_dir().unwrap().count(), 1);
         assert!(!tree.dir.join("modules.dep").exists());
