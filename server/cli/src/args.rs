@@ -92,8 +92,7 @@ pub(crate) struct RunArgs {
     /// What standard output gets: text, or one JSON event a line
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// Write a JUnit report when the run ends
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = "Write a JUnit report when the run ends")]
     pub(crate) junit: Option<PathBuf>,
     /// Write each target's output and console there
     #[arg(long, value_name = "DIR")]

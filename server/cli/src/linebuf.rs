@@ -110,9 +110,10 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_bounded() {
+        let long = vec![b'x'; 100_000];
         let mut lines = LineBuffer::default();
         for _ in 0..1000 {
-            lines.push(&[b'x'; 100_000], |_| ());
+            lines.push(&long, |_| ());
         }
         let (head, left_out, tail) = lines.kept();
         assert!(left_out > 0);

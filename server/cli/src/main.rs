@@ -27,8 +27,8 @@ use crate::args::{Invocation, Sub};
 fn main() -> ExitCode {
     terminal::restore_on_panic();
     log_to_stderr();
-    let argv: Vec<OsString> = std::env::args_os().collect();
-    match args::parse(&argv) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match args::parse(&words) {
         Ok(Invocation::Run(args)) => command::run::run(&args),
         Ok(Invocation::Sub(sub)) => subcommand(sub),
         Err(error) => {

@@ -8,12 +8,12 @@ use crate::paint::Paint;
 /// All of `problems` as text; `file` is what the user calls the file whose text is `text`.
 pub(crate) fn render(problems: &[Problem], file: &str, text: &str, paint: Paint) -> String {
     let renderer = if paint.is_on() { Renderer::styled() } else { Renderer::plain() };
-    let mut rendered = String::new();
+    let mut shown = String::new();
     for problem in problems {
-        rendered.push_str(&renderer.render(&report(problem, file, text)));
-        rendered.push_str("\n\n");
+        shown.push_str(&renderer.render(&report(problem, file, text)));
+        shown.push_str("\n\n");
     }
-    rendered
+    shown
 }
 
 /// `2 errors, 1 warning`; none when there is nothing to count.

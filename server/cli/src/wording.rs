@@ -79,6 +79,12 @@ pub(crate) fn details(verdict: &Verdict, excerpt: &[String]) -> Vec<String> {
     lines
 }
 
+/// A bug of the kernel that did not decide the verdict, because the target has `fail_on_kernel_bug = false`.
+pub(crate) fn tolerated_bug(verdict: &Verdict, title: &str) -> Option<String> {
+    let decides = matches!(verdict, Verdict::KernelBug { .. });
+    (!decides).then(|| format!("the kernel reported a bug: {}", sanitize::line(title.as_bytes())))
+}
+
 fn quote(lines: &mut Vec<String>, title: &str, quoted: &[String]) {
     if quoted.is_empty() {
         return;

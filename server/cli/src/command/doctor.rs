@@ -98,9 +98,9 @@ impl Manager {
 }
 
 fn render(findings: &[Finding], manager: Option<Manager>, paint: Paint) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     let mut line = |mark: String, what: &str, words: &str| {
-        text.push_str(&format!("{mark} {what:<15}{}\n", sanitize::line(words.as_bytes())));
+        lines.push(format!("{mark} {what:<15}{}", sanitize::line(words.as_bytes())));
     };
     for finding in findings {
         match &finding.found {
@@ -126,11 +126,11 @@ fn render(findings: &[Finding], manager: Option<Manager>, paint: Paint) -> Strin
     let essential =
         findings.iter().filter(|finding| finding.weight == Weight::Essential && finding.found.is_err());
     let missing: Vec<_> = essential.map(|finding| finding.what).collect();
-    text.push_str(&match missing.as_slice() {
-        [] => "\nvmtest can run here.\n".to_owned(),
-        missing => format!("\nvmtest cannot run here without {}.\n", missing.join(" and ")),
-    });
-    text
+    let can = match missing.as_slice() {
+        [] => "vmtest can run here.".to_owned(),
+        missing => format!("vmtest cannot run here without {}.", missing.join(" and ")),
+    };
+    format!("{}\n\n{can}\n", lines.join("\n"))
 }
 
 fn fixes(fix: &Fix, manager: Option<Manager>) -> Vec<String> {

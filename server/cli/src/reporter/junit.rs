@@ -1,4 +1,4 @@
-//! A JUnit report: well-formed whatever the guest printed, bounded whatever the guest printed.
+//! A `JUnit` report: well-formed whatever the guest printed, bounded whatever the guest printed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};

@@ -67,7 +67,7 @@ struct Running {
     console: LineBuffer,
     in_command: bool,
     notes: Vec<String>,
-    excerpt: Vec<String>,
+    bug: Option<(String, Vec<String>)>,
 }
 
 impl<W: Write + Send> Live<W> {
@@ -146,7 +146,7 @@ impl<W: Write + Send> Live<W> {
             console: LineBuffer::default(),
             in_command: false,
             notes: Vec::new(),
-            excerpt: Vec::new(),
+            bug: None,
         })
     }
 
@@ -163,7 +163,7 @@ impl<W: Write + Send> Live<W> {
         let settled = &mut self.settled;
         let keep = |line: &str| {
             if one_liner {
-                settled.push(line.to_owned())
+                settled.push(line.to_owned());
             }
         };
         running.output.finish(keep);
@@ -195,10 +195,12 @@ impl<W: Write + Send> Live<W> {
                 self.settled.push(format!("  {}", paint.bad(headline)));
             }
         }
-        let details = wording::details(&finished.verdict, &running.excerpt);
+        let (title, excerpt) = running.bug.unzip();
+        let details = wording::details(&finished.verdict, &excerpt.unwrap_or_default());
         self.settled.extend(details.into_iter().map(|line| format!("  {line}")));
+        let bug = title.and_then(|title| wording::tolerated_bug(&finished.verdict, &title));
         let lost = wording::lost_writes(&finished.lost_writes);
-        for note in running.notes.into_iter().chain(lost) {
+        for note in running.notes.into_iter().chain(bug).chain(lost) {
             self.settled.push(format!("  {} {note}", paint.dim("note:")));
         }
     }
@@ -244,11 +246,9 @@ impl<W: Write + Send> Reporter for Live<W> {
                 });
                 self.settled.extend(lines);
             }
-            EventKind::KernelBug { excerpt, .. } => {
-                let first = &mut self.running(event).excerpt;
-                if first.is_empty() {
-                    first.clone_from(excerpt);
-                }
+            EventKind::KernelBug { title, excerpt } => {
+                // The first one is the cause, as a rule; what follows comes from it.
+                self.running(event).bug.get_or_insert_with(|| (title.clone(), excerpt.clone()));
             }
             EventKind::Finished(finished) => {
                 self.finish(event, finished);
@@ -293,9 +293,10 @@ impl<W: Write> Screen<W> {
     /// Replaces the last frame by `settled`, which stays, and `frame`, which the next call replaces. One write, so that a
     /// terminal shows no state in between.
     fn draw(&mut self, settled: &[String], frame: &[String]) -> io::Result<()> {
+        use std::fmt::Write as _;
         let mut text = String::new();
         if self.drawn > 0 {
-            text.push_str(&format!("\x1b[{}A\r\x1b[J", self.drawn));
+            let _ = write!(text, "\x1b[{}A\r\x1b[J", self.drawn);
         }
         for line in settled.iter().chain(frame) {
             text.push_str(line);

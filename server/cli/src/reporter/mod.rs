@@ -104,9 +104,9 @@ pub(crate) async fn drive(
     clock: Clock,
     cancel: CancellationToken,
 ) -> Trouble {
-    let mut listeners = Listeners { listeners, trouble: Trouble::default(), cancel };
+    let mut listeners = Listeners { all: listeners, trouble: Trouble::default(), cancel };
     let mut summary = Summary::default();
-    let period = listeners.listeners.iter().filter_map(|listener| listener.reporter.tick_every()).min();
+    let period = listeners.all.iter().filter_map(|listener| listener.reporter.tick_every()).min();
     let mut interval = period.map(|period| {
         let mut interval = tokio::time::interval(period);
         // After a stop (Ctrl-Z) or a slow terminal one redraw is enough.
@@ -137,7 +137,7 @@ pub(crate) async fn drive(
 }
 
 struct Listeners {
-    listeners: Vec<Listener>,
+    all: Vec<Listener>,
     trouble: Trouble,
     cancel: CancellationToken,
 }
@@ -145,7 +145,7 @@ struct Listeners {
 impl Listeners {
     fn each(&mut self, mut act: impl FnMut(&mut dyn Reporter) -> io::Result<()>) {
         let (trouble, cancel) = (&mut self.trouble, &self.cancel);
-        self.listeners.retain_mut(|listener| {
+        self.all.retain_mut(|listener| {
             let Err(error) = act(&mut *listener.reporter) else { return true };
             match listener.on_failure {
                 OnFailure::Ignore => return false,
@@ -188,7 +188,7 @@ mod tests {
             Listener { reporter: Box::new(Closed(kind)), writes: "it".into(), on_failure },
             Listener { reporter: Box::new(recorder.clone()), writes: "it".into(), on_failure },
         ];
-        let trouble = testing::drive_listeners(vec![testing::passing("a", b"")], listeners, cancel.clone());
+        let trouble = testing::drive_listeners(vec![testing::passing("a", b"")], listeners, &cancel);
         (trouble, cancel.is_cancelled(), recorder.ended())
     }
 

@@ -49,7 +49,7 @@ struct Block {
     name: String,
     opened: bool,
     in_the_middle_of_a_line: bool,
-    excerpt: Vec<String>,
+    bug: Option<(String, Vec<String>)>,
     spool: Spool,
     notes: Vec<String>,
 }
@@ -133,13 +133,16 @@ impl<O: Write + Send, E: Write + Send> Plain<O, E> {
             return Ok(());
         }
         self.open(event)?;
-        let excerpt = std::mem::take(&mut self.block(index).excerpt);
+        let (title, excerpt) = self.block(index).bug.take().unzip();
         let headline = wording::headline(&finished.verdict);
         if let Some(headline) = &headline {
             self.line(index, headline)?;
         }
-        for line in wording::details(&finished.verdict, &excerpt) {
+        for line in wording::details(&finished.verdict, &excerpt.unwrap_or_default()) {
             self.line(index, &line)?;
+        }
+        if let Some(note) = title.and_then(|title| wording::tolerated_bug(&finished.verdict, &title)) {
+            self.note(index, &note)?;
         }
         if let Some(note) = wording::lost_writes(&finished.lost_writes) {
             self.note(index, &note)?;
@@ -198,23 +201,22 @@ impl<O: Write + Send, E: Write + Send> Reporter for Plain<O, E> {
             self.open(event)?;
         }
         match &event.kind {
-            EventKind::Queued | EventKind::Preparing => Ok(()),
             // A second attempt is announced by a notice; the marker stands once for whoever counts.
-            EventKind::Booting { attempt, .. } if *attempt > 1 => Ok(()),
-            EventKind::Booting { .. } => self.line(index, "===> Booting"),
+            EventKind::Booting { attempt: 1, .. } => self.line(index, "===> Booting"),
             EventKind::Booted { .. } => self.line(index, "===> Setting up VM"),
             EventKind::CommandStarted => self.line(index, "===> Running command"),
             EventKind::Notice { message } => self.note(index, message),
             EventKind::Console { line } if self.style.verbose => {
                 self.line(index, &format!("  | {}", sanitize::line(line.as_bytes())))
             }
-            EventKind::Console { .. } => Ok(()),
+            EventKind::Queued
+            | EventKind::Preparing
+            | EventKind::Booting { .. }
+            | EventKind::Console { .. } => Ok(()),
             EventKind::Output(output) => self.output(index, output.stream, &output.data),
-            EventKind::KernelBug { excerpt, .. } => {
-                let first = &mut self.block(index).excerpt;
-                if first.is_empty() {
-                    first.clone_from(excerpt);
-                }
+            EventKind::KernelBug { title, excerpt } => {
+                // The first one is the cause, as a rule; what follows comes from it.
+                self.block(index).bug.get_or_insert_with(|| (title.clone(), excerpt.clone()));
                 Ok(())
             }
             EventKind::Finished(finished) => self.finish(event, finished),
@@ -386,6 +388,14 @@ mod tests {
             FAILED
         "]]
         .assert_eq(&outputs.out.text());
+    }
+
+    #[test]
+    fn a_kernel_bug_that_the_target_tolerates_is_still_said() {
+        let bug = EventKind::KernelBug { title: "BUG: x".into(), excerpt: vec!["BUG: x".into()] };
+        let outputs = report(vec![scripted("a", vec![bug], Verdict::Passed)], Style::default());
+        assert!(outputs.out.text().ends_with("===> Running command\nPASS\n"));
+        assert_eq!(outputs.err.text(), "vmtest: a: the kernel reported a bug: BUG: x\n");
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(crate) fn events(targets: Vec<Scripted>) -> Vec<RunEvent> {
         writes: "nothing".into(),
         on_failure: OnFailure::Ignore,
     }];
-    drive_listeners(targets, listeners, CancellationToken::new());
+    drive_listeners(targets, listeners, &CancellationToken::new());
     let mut seen = recorder.seen.lock().unwrap();
     std::mem::take(&mut seen.0)
 }
@@ -109,7 +109,7 @@ pub(crate) fn events(targets: Vec<Scripted>) -> Vec<RunEvent> {
 pub(crate) fn drive_listeners(
     targets: Vec<Scripted>,
     listeners: Vec<Listener>,
-    cancel: CancellationToken,
+    cancel: &CancellationToken,
 ) -> Trouble {
     let (names, scripts): (Vec<_>, Vec<_>) = targets.into_iter().unzip();
     let targets = names.iter().map(|name| target(name)).collect();
@@ -132,7 +132,7 @@ pub(crate) fn drive_listeners(
 pub(crate) fn report(targets: Vec<Scripted>, reporter: impl Reporter + 'static) -> Trouble {
     let listener =
         Listener { reporter: Box::new(reporter), writes: "it".into(), on_failure: OnFailure::FailAtEnd };
-    drive_listeners(targets, vec![listener], CancellationToken::new())
+    drive_listeners(targets, vec![listener], &CancellationToken::new())
 }
 
 /// Gives `reporter` one target's events after the other in the order that `order` names, each entry being a target's place.
