@@ -17,7 +17,7 @@ pub(crate) enum BootEnd {
     Died(String),
     /// QEMU says that the processor failed (`internal-error`).
     AcceleratorFailed,
-    /// Not one byte came from the console for this long.
+    /// The kernel did not say a word for this long.
     Silent(Duration),
     /// No sign of life came for this long.
     Stalled(Duration),
@@ -67,7 +67,8 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
         return Next::GiveUp(Verdict::Cancelled);
     }
     let explained = report.fatal.is_some() || report.cause.is_some();
-    if accelerator == Accelerator::Kvm && !explained {
+    // A likely cause guesses from silence, which broken KVM makes as well; only the guest's own words are certain.
+    if accelerator == Accelerator::Kvm && report.fatal.is_none() {
         let first_words = report.qemu_stderr.first().map_or(String::new(), |line| format!(": {line}"));
         match end {
             BootEnd::Died(how) if !report.console_seen => {
@@ -77,7 +78,7 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
                 return Next::FallBack(format!("QEMU reports an internal error of KVM{first_words}"));
             }
             BootEnd::Silent(time) => {
-                return Next::FallBack(format!("a guest said nothing for {} s", time.as_secs()));
+                return Next::FallBack(format!("a guest's kernel did not say a word within {} s", time.as_secs()));
             }
             _ => {}
         }
@@ -118,7 +119,7 @@ fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
         }
         BootEnd::Died(how) => (format!("QEMU ended before the guest was up ({how})"), None),
         BootEnd::AcceleratorFailed => ("QEMU reports an internal error of its accelerator".to_owned(), None),
-        BootEnd::Silent(time) => (format!("the guest said nothing for {} s", time.as_secs()), Some(quiet)),
+        BootEnd::Silent(time) => (format!("the kernel did not say a word within {} s", time.as_secs()), Some(quiet)),
         BootEnd::Stalled(time) => {
             let help = if report.console_seen { slow } else { quiet };
             (

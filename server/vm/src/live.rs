@@ -47,8 +47,8 @@ pub(crate) struct Live {
 /// What the console has shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Alarms {
-    /// Any byte at all.
-    pub(crate) spoke: bool,
+    /// The kernel's first line; what comes before it is the firmware's or the decompressor's.
+    pub(crate) kernel_runs: bool,
     /// A bug of the kernel, whole.
     pub(crate) bug: bool,
 }
@@ -182,14 +182,15 @@ async fn listen(
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let count = socket.read(&mut buffer).await.unwrap_or(0);
-        let found = {
+        let (found, kernel_runs) = {
             let mut console = console.lock().expect("no holder panics");
-            if count == 0 { console.finish() } else { console.push(&buffer[..count]) }
+            let found = if count == 0 { console.finish() } else { console.push(&buffer[..count]) };
+            (found, console.kernel_spoke())
         };
         stream::note_progress(&progress);
         alarms.send_if_modified(|alarms| {
             let before = *alarms;
-            alarms.spoke |= count > 0;
+            alarms.kernel_runs = kernel_runs;
             alarms.bug |= found.iter().any(|event| matches!(event, ConsoleEvent::Bug(_)));
             *alarms != before
         });

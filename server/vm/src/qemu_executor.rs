@@ -22,8 +22,8 @@ use crate::qemu::monitor::MonitorEvent;
 use crate::stream::Control;
 use crate::verdict::Verdict;
 
-/// A KVM guest's firmware and kernel speak within a second; one that says nothing for this long is not running.
-const KVM_SILENCE: Duration = Duration::from_secs(4);
+/// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
+const KVM_SILENCE: Duration = Duration::from_secs(5);
 /// An emulated guest may share its processor with many others.
 const STALL: Duration = Duration::from_secs(60);
 /// `boot_timeout` where the target has none.
@@ -278,7 +278,7 @@ impl Run<'_> {
                     }
                 }
                 Ok(()) = live.progress.changed() => {}
-                () = &mut silence, if accelerator == Accelerator::Kvm && !live.alarms.borrow().spoke => {
+                () = &mut silence, if accelerator == Accelerator::Kvm && !live.alarms.borrow().kernel_runs => {
                     return Err(BootEnd::Silent(KVM_SILENCE));
                 }
                 () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
