@@ -61,9 +61,22 @@ impl KvmMemory {
 /// Asks the host.
 pub fn choose(memory: &KvmMemory) -> Choice {
     if let Some(reason) = memory.broken() {
-        return emulate(format!("{reason} (found before in this boot of the host)"));
+        return emulate(format!("{reason} (found before, since this machine started)"));
     }
     choose_by_device(Path::new("/dev/kvm"))
+}
+
+/// The accelerator that the user's own arguments choose.
+pub fn chosen_by_user(extra_args: &[String]) -> Option<Accelerator> {
+    let kvm = |text: &str| if text.contains("kvm") { Accelerator::Kvm } else { Accelerator::Tcg };
+    extra_args.iter().enumerate().find_map(|(number, word)| match word.trim_start_matches('-') {
+        "enable-kvm" => Some(Accelerator::Kvm),
+        "accel" => Some(kvm(extra_args.get(number + 1)?)),
+        "machine" | "M" => {
+            extra_args.get(number + 1).filter(|value| value.contains("accel=")).map(|value| kvm(value))
+        }
+        _ => None,
+    })
 }
 
 fn choose_by_device(device: &Path) -> Choice {
@@ -111,5 +124,17 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         KvmMemory::new(cache.path(), Path::new("/usr/bin/qemu"), "host").remember("no");
         assert_eq!(KvmMemory::new(cache.path(), Path::new("/usr/bin/qemu"), "qemu64").broken(), None);
+    }
+
+    #[test]
+    fn the_users_own_arguments_choose_the_accelerator() {
+        let chosen =
+            |words: &[&str]| chosen_by_user(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(chosen(&["-device", "vmgenid"]), None);
+        assert_eq!(chosen(&["-accel", "tcg,thread=single"]), Some(Accelerator::Tcg));
+        assert_eq!(chosen(&["-enable-kvm"]), Some(Accelerator::Kvm));
+        assert_eq!(chosen(&["-machine", "q35"]), None);
+        assert_eq!(chosen(&["-M", "q35,accel=kvm:tcg"]), Some(Accelerator::Kvm));
+        assert_eq!(chosen(&["-accel"]), None);
     }
 }

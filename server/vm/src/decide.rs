@@ -38,8 +38,8 @@ pub(crate) struct Report {
     pub(crate) console: Vec<String>,
     /// Whether the console said anything.
     pub(crate) console_seen: bool,
-    /// A bug of the kernel on the console.
-    pub(crate) bug: Option<KernelBug>,
+    /// Bugs of the kernel on the console, the first first.
+    pub(crate) bugs: Vec<KernelBug>,
     /// The guest init's last words.
     pub(crate) fatal: Option<String>,
     /// A likely cause of what the console shows.
@@ -78,7 +78,10 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
                 return Next::FallBack(format!("QEMU reports an internal error of KVM{first_words}"));
             }
             BootEnd::Silent(time) => {
-                return Next::FallBack(format!("a guest's kernel did not say a word within {} s", time.as_secs()));
+                return Next::FallBack(format!(
+                    "a guest's kernel did not say a word within {} s",
+                    time.as_secs()
+                ));
             }
             _ => {}
         }
@@ -88,9 +91,10 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
             BootEnd::Stalled(time) | BootEnd::Silent(time) => {
                 return Next::Retry(format!("the guest stopped making progress for {} s", time.as_secs()));
             }
-            BootEnd::KernelBug | BootEnd::Died(_) if report.bug.is_some() => {
-                let title = report.bug.as_ref().map_or("", |bug| bug.title.as_str());
-                return Next::Retry(format!("the kernel failed while it booted ({title})"));
+            BootEnd::KernelBug | BootEnd::Died(_) => {
+                if let Some(bug) = report.bugs.first() {
+                    return Next::Retry(format!("the kernel failed while it booted ({})", bug.title));
+                }
             }
             _ => {}
         }
@@ -104,10 +108,10 @@ fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
     }
     if let Some(cause) = &report.cause {
         let what =
-            report.bug.as_ref().map_or_else(|| "the guest did not boot".to_owned(), |bug| bug.title.clone());
+            report.bugs.first().map_or_else(|| "the guest did not boot".to_owned(), |bug| bug.title.clone());
         return Verdict::BootFailed(report.failure(what, Some(cause)));
     }
-    if let Some(bug) = &report.bug {
+    if let Some(bug) = report.bugs.first() {
         return Verdict::KernelBug { title: bug.title.clone() };
     }
     let quiet = "nothing came from the guest's console: is this a kernel for this machine, with CONFIG_SERIAL_8250_CONSOLE?";
@@ -119,7 +123,9 @@ fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
         }
         BootEnd::Died(how) => (format!("QEMU ended before the guest was up ({how})"), None),
         BootEnd::AcceleratorFailed => ("QEMU reports an internal error of its accelerator".to_owned(), None),
-        BootEnd::Silent(time) => (format!("the kernel did not say a word within {} s", time.as_secs()), Some(quiet)),
+        BootEnd::Silent(time) => {
+            (format!("the kernel did not say a word within {} s", time.as_secs()), Some(quiet))
+        }
         BootEnd::Stalled(time) => {
             let help = if report.console_seen { slow } else { quiet };
             (
@@ -164,8 +170,8 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
     if *end == RunEnd::Cancelled {
         return Verdict::Cancelled;
     }
-    if let Some(bug) = report.bug.as_ref().filter(|_| fail_on_kernel_bug).filter(|bug| is_believed(bug, end))
-    {
+    let mut believed = report.bugs.iter().filter(|bug| fail_on_kernel_bug && is_believed(bug, end));
+    if let Some(bug) = believed.next() {
         return Verdict::KernelBug { title: bug.title.clone() };
     }
     match end {
@@ -184,7 +190,7 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
             let reason = match report.shutdown.as_deref() {
                 Some("guest-reset") => "the guest restarted before the command ended".to_owned(),
                 Some("guest-shutdown") => "the guest powered itself off before the command ended".to_owned(),
-                _ => match &report.bug {
+                _ => match report.bugs.first() {
                     Some(bug) => format!("the guest died: {}", bug.title),
                     None => format!("QEMU ended before the command did ({how})"),
                 },
@@ -214,5 +220,130 @@ impl Report {
             console: self.console.clone(),
             qemu_stderr: self.qemu_stderr.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::BugKind;
+
+    fn bug(kind: BugKind) -> KernelBug {
+        KernelBug { title: "BUG: something".to_owned(), excerpt: Vec::new(), kind }
+    }
+
+    fn ended(status: ExitStatus, tainted_after: u64) -> RunEnd {
+        RunEnd::Ended(Exit {
+            status,
+            tainted_before: 0,
+            tainted_after,
+            lost_paths: Vec::new(),
+            lost_count: 0,
+        })
+    }
+
+    fn ends() -> Vec<RunEnd> {
+        vec![
+            ended(ExitStatus::Code(0), 0),
+            ended(ExitStatus::Code(7), 0),
+            ended(ExitStatus::Signal(11), 0),
+            RunEnd::SetupFailed("no root".to_owned()),
+            RunEnd::Died("signal: 9".to_owned()),
+            RunEnd::TimedOut(Duration::from_secs(3)),
+            RunEnd::SetupTimedOut(Duration::from_secs(3)),
+            RunEnd::Unreachable("gone".to_owned()),
+            RunEnd::Cancelled,
+        ]
+    }
+
+    const OOPS: u64 = 1 << 7;
+
+    #[test]
+    fn only_an_exit_with_status_0_passes() {
+        let statuses: Vec<u8> =
+            ends().iter().map(|end| verdict(end, &Report::default(), true).exit_status()).collect();
+        assert_eq!(statuses, [0, 7, 139, 69, 69, 124, 69, 69, 130]);
+    }
+
+    #[test]
+    fn a_kernel_bug_overrules_the_command_in_every_end_but_a_cancel() {
+        let report = Report { bugs: vec![bug(BugKind::Locking)], ..Report::default() };
+        for end in ends() {
+            let expected = if end == RunEnd::Cancelled { 130 } else { 70 };
+            assert_eq!(verdict(&end, &report, true).exit_status(), expected, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_bug_is_ignored_where_the_target_says_so() {
+        let report = Report { bugs: vec![bug(BugKind::Oops)], ..Report::default() };
+        assert_eq!(verdict(&ended(ExitStatus::Code(0), OOPS), &report, false), Verdict::Passed);
+    }
+
+    #[test]
+    fn text_that_looks_like_an_oops_fails_no_command_when_the_kernel_is_not_tainted() {
+        let report = Report { bugs: vec![bug(BugKind::Oops)], ..Report::default() };
+        assert_eq!(verdict(&ended(ExitStatus::Code(0), 0), &report, true), Verdict::Passed);
+        assert_eq!(verdict(&ended(ExitStatus::Code(0), OOPS), &report, true).exit_status(), 70);
+    }
+
+    #[test]
+    fn a_joke_before_a_real_bug_does_not_hide_it() {
+        let report = Report { bugs: vec![bug(BugKind::Panic), bug(BugKind::Oops)], ..Report::default() };
+        assert_eq!(verdict(&ended(ExitStatus::Code(0), OOPS), &report, true).exit_status(), 70);
+    }
+
+    #[test]
+    fn kvm_that_dies_hangs_or_reports_an_error_falls_back() {
+        let broken = [
+            BootEnd::Died("signal: 6".to_owned()),
+            BootEnd::AcceleratorFailed,
+            BootEnd::Silent(Duration::from_secs(5)),
+        ];
+        for end in broken {
+            let next = after_boot(&end, Accelerator::Kvm, false, &Report::default());
+            assert!(matches!(next, Next::FallBack(_)), "{end:?}: {next:?}");
+        }
+    }
+
+    #[test]
+    fn a_guest_that_says_why_it_gave_up_is_believed_under_kvm_and_tcg() {
+        let report = Report { fatal: Some("no virtio".to_owned()), ..Report::default() };
+        for accelerator in [Accelerator::Kvm, Accelerator::Tcg] {
+            let next = after_boot(&BootEnd::Died("exit status: 0".to_owned()), accelerator, false, &report);
+            let Next::GiveUp(Verdict::BootFailed(failure)) = next else { panic!("{next:?}") };
+            assert_eq!(failure.reason, "no virtio");
+        }
+    }
+
+    #[test]
+    fn an_emulated_boot_that_stalls_or_oopses_is_retried_exactly_once() {
+        let report = Report { bugs: vec![bug(BugKind::Oops)], console_seen: true, ..Report::default() };
+        let ends = [
+            (BootEnd::Stalled(Duration::from_secs(60)), Report::default()),
+            (BootEnd::KernelBug, report.clone()),
+            (BootEnd::Died("exit status: 0".to_owned()), report),
+        ];
+        for (end, report) in ends {
+            assert!(matches!(after_boot(&end, Accelerator::Tcg, false, &report), Next::Retry(_)), "{end:?}");
+            assert!(matches!(after_boot(&end, Accelerator::Tcg, true, &report), Next::GiveUp(_)), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_cancelled_boot_is_neither_retried_nor_blamed_on_kvm() {
+        for accelerator in [Accelerator::Kvm, Accelerator::Tcg] {
+            let next = after_boot(&BootEnd::Cancelled, accelerator, false, &Report::default());
+            assert_eq!(next, Next::GiveUp(Verdict::Cancelled));
+        }
+    }
+
+    #[test]
+    fn qemu_that_dies_under_tcg_fails_the_boot_with_its_own_words() {
+        let report = Report { qemu_stderr: vec!["invalid option".to_owned()], ..Report::default() };
+        let next = after_boot(&BootEnd::Died("exit status: 1".to_owned()), Accelerator::Tcg, false, &report);
+        let Next::GiveUp(Verdict::BootFailed(failure)) = next else { panic!("{next:?}") };
+        assert!(failure.reason.contains("exit status: 1"));
+        assert_eq!(failure.qemu_stderr, ["invalid option"]);
     }
 }

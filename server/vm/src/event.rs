@@ -1,4 +1,4 @@
-//! What a run tells its listeners: one event type for the terminal, JSON lines, JUnit and the editors.
+//! What a run tells its listeners: one event type for the terminal, JSON lines, `JUnit` and the editors.
 //!
 //! `docs/protocol.md` describes the JSON form; a test holds it to these types.
 
@@ -184,6 +184,13 @@ pub struct Finished {
     pub durations: Durations,
     /// What the command wrote outside every writable share, and is gone.
     pub lost_writes: LostWrites,
+}
+
+impl From<Verdict> for Finished {
+    /// A target that came to its end before anything else was known about it.
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, durations: Durations::default(), lost_writes: LostWrites::default() }
+    }
 }
 
 /// Seconds spent in each phase; 0 for one that was not reached.

@@ -3,6 +3,7 @@
 pub mod accelerator;
 pub mod agent;
 mod agent_client;
+mod clock;
 pub mod console;
 mod decide;
 pub mod event;
@@ -20,6 +21,7 @@ pub mod qemu;
 mod qemu_executor;
 pub mod runner;
 mod stream;
+mod typing;
 pub mod verdict;
 
 pub use qemu_executor::QemuExecutor;

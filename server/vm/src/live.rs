@@ -151,7 +151,7 @@ impl Live {
         Report {
             console: lines,
             console_seen: console.spoke(),
-            bug: console.bug().cloned(),
+            bugs: console.bugs().cloned().collect(),
             fatal: console.guest_fatal().map(str::to_owned),
             cause: console.likely_cause().map(str::to_owned),
             qemu_stderr: self.process.stderr(),

@@ -1,25 +1,29 @@
 //! One target from kernel to verdict, in order. [`Run::carry_out`] names every step.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use vmtest_config::{Command, KernelSystem, QemuCommand, Target};
-use vmtest_guest::wire::{Exit, Input, to_bytes};
+use vmtest_guest::wire::Exit;
 
 use crate::accelerator::{self, KvmMemory};
+use crate::clock::Clock;
 use crate::decide::{self, BootEnd, Next, RunEnd};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind, Start};
-use crate::executor::{Executor, TargetIo, Terminal, TerminalInput};
+use crate::executor::{Executor, TargetIo};
 use crate::job::{self, Attached};
 use crate::live::{Live, in_words};
 use crate::prepare::{self, Prepared};
 use crate::qemu::machine::Machine;
 use crate::qemu::monitor::MonitorEvent;
 use crate::stream::Control;
+use crate::typing::Typing;
 use crate::verdict::Verdict;
 
 /// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
@@ -31,15 +35,17 @@ const KVM_BOOT: Duration = Duration::from_secs(60);
 const TCG_BOOT: Duration = Duration::from_secs(300);
 
 /// Runs targets in QEMU.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct QemuExecutor {
     cache: PathBuf,
+    /// What was said once and need not be said for every target.
+    said: Mutex<BTreeSet<String>>,
 }
 
 impl QemuExecutor {
     /// Keeps what it learns (broken KVM, module indexes) under `cache`, which need not exist.
     pub fn new(cache: &Path) -> Self {
-        Self { cache: cache.to_owned() }
+        Self { cache: cache.to_owned(), said: Mutex::default() }
     }
 }
 
@@ -51,7 +57,7 @@ impl Executor for QemuExecutor {
     ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
         Box::pin(async move {
             let started = Instant::now();
-            let mut run = Run { target, cache: &self.cache, io, durations: Durations::default() };
+            let mut run = Run { target, executor: self, io, durations: Durations::default() };
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),
@@ -64,7 +70,7 @@ impl Executor for QemuExecutor {
 
 struct Run<'a> {
     target: &'a Target,
-    cache: &'a Path,
+    executor: &'a QemuExecutor,
     io: TargetIo,
     durations: Durations,
 }
@@ -91,7 +97,7 @@ impl Run<'_> {
         let report = booted.live.end(Some(booted.monitor)).await;
         let verdict = decide::verdict(&end, &report, self.target.fail_on_kernel_bug);
         let lost_writes = match end {
-            RunEnd::Ended(exit) => lost_writes(exit),
+            RunEnd::Ended(exit) => lost_writes(&exit),
             _ => LostWrites::default(),
         };
         Ok((verdict, lost_writes))
@@ -106,10 +112,18 @@ impl Run<'_> {
         self.say(EventKind::Notice { message }).await;
     }
 
+    /// Says what is true of this machine, and not of one target.
+    async fn notice_once(&self, subject: &str, message: String) {
+        let new = self.executor.said.lock().expect("no holder panics").insert(subject.to_owned());
+        if new {
+            self.notice(message).await;
+        }
+    }
+
     async fn prepare(&mut self, system: &KernelSystem) -> Result<Prepared, Verdict> {
         let started = Instant::now();
         self.say(EventKind::Preparing).await;
-        let (target, system, cache) = (self.target.clone(), system.clone(), self.cache.to_owned());
+        let (target, system, cache) = (self.target.clone(), system.clone(), self.executor.cache.clone());
         let work = tokio::task::spawn_blocking(move || prepare::prepare(&target, &system, &cache));
         let prepared = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(Verdict::Cancelled),
@@ -121,29 +135,24 @@ impl Run<'_> {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         for notice in &prepared.notices {
-            self.notice(notice.clone()).await;
+            self.notice_once(notice, notice.clone()).await;
         }
         Ok(prepared)
     }
 
     async fn boot(&mut self, system: &KernelSystem, prepared: &Prepared) -> Result<Booted, Verdict> {
         let started = Instant::now();
-        let memory = KvmMemory::new(self.cache, &prepared.qemu, &self.target.kvm_cpu_args);
-        let (mut accelerator, chosen_by_user) = match accelerator_of(&self.target.vm.extra_args) {
-            Some(accelerator) => (accelerator, true),
-            None => {
-                let choice = accelerator::choose(&memory);
-                if let Some(why) = choice.why_not_kvm {
-                    self.notice(format!("the guest is emulated (TCG), which is slower: {why}")).await;
-                }
-                (choice.accelerator, false)
-            }
+        let memory = KvmMemory::new(&self.executor.cache, &prepared.qemu, &self.target.kvm_cpu_args);
+        let chosen = accelerator::chosen_by_user(&self.target.vm.extra_args);
+        let mut accelerator = match chosen {
+            Some(accelerator) => accelerator,
+            None => self.choose_accelerator(&memory).await,
         };
         let mut suspicion: Option<String> = None;
         let mut retried = false;
         for attempt in 1.. {
             self.say(EventKind::Booting { accelerator, attempt }).await;
-            let machine = self.machine(system, prepared, accelerator, chosen_by_user);
+            let machine = self.machine(system, prepared, accelerator);
             let boot_started = Instant::now();
             match self.boot_once(&machine, prepared, accelerator).await {
                 Ok(booted) => {
@@ -165,10 +174,13 @@ impl Run<'_> {
                 Err((end, report)) => {
                     self.durations.boot = started.elapsed();
                     // What the user chose is not replaced.
-                    let judged_as = if chosen_by_user { Accelerator::Tcg } else { accelerator };
+                    let judged_as = chosen.map_or(accelerator, |_| Accelerator::Tcg);
                     match decide::after_boot(&end, judged_as, retried, &report) {
                         Next::FallBack(reason) => {
-                            self.notice(format!("KVM does not work here: {reason}; the guest is emulated (TCG), which is slower")).await;
+                            self.notice_once("accelerator", format!(
+                                "guests are emulated (TCG), which is slower: KVM does not work here: {reason}"
+                            ))
+                            .await;
                             accelerator = Accelerator::Tcg;
                             suspicion = Some(format!("KVM does not work here: {reason}"));
                         }
@@ -184,16 +196,19 @@ impl Run<'_> {
         unreachable!("a boot is retried at most twice")
     }
 
-    fn machine(
-        &self,
-        system: &KernelSystem,
-        prepared: &Prepared,
-        accelerator: Accelerator,
-        chosen_by_user: bool,
-    ) -> Machine {
+    async fn choose_accelerator(&self, memory: &KvmMemory) -> Accelerator {
+        let choice = accelerator::choose(memory);
+        if let Some(why) = choice.why_not_kvm {
+            self.notice_once("accelerator", format!("guests are emulated (TCG), which is slower: {why}"))
+                .await;
+        }
+        choice.accelerator
+    }
+
+    fn machine(&self, system: &KernelSystem, prepared: &Prepared, accelerator: Accelerator) -> Machine {
         let vm = &self.target.vm;
         Machine {
-            accelerator: (!chosen_by_user).then_some(accelerator),
+            accelerator: accelerator::chosen_by_user(&vm.extra_args).is_none().then_some(accelerator),
             cpu: match accelerator {
                 Accelerator::Kvm => self.target.kvm_cpu_args.clone(),
                 Accelerator::Tcg => "max".to_owned(),
@@ -349,88 +364,6 @@ impl Run<'_> {
     }
 }
 
-/// The limits on set-up and command, one after the other.
-struct Clock {
-    started: Instant,
-    setup_limit: Duration,
-    command_limit: Option<Duration>,
-    command_started: Option<Instant>,
-}
-
-impl Clock {
-    fn new(setup_limit: Duration, command_limit: Option<Duration>) -> Self {
-        Self { started: Instant::now(), setup_limit, command_limit, command_started: None }
-    }
-
-    fn command_started(&mut self) {
-        self.command_started = Some(Instant::now());
-    }
-
-    /// Ends when the present limit is over; never where there is none.
-    async fn expired(&self) {
-        let deadline = match self.command_started {
-            None => Some(self.started + self.setup_limit),
-            Some(started) => self.command_limit.map(|limit| started + limit),
-        };
-        match deadline {
-            Some(deadline) => sleep_until(deadline.into()).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn end(&self) -> RunEnd {
-        match (self.command_started, self.command_limit) {
-            (Some(_), Some(limit)) => RunEnd::TimedOut(limit),
-            _ => RunEnd::SetupTimedOut(self.setup_limit),
-        }
-    }
-
-    fn stop(&self, durations: &mut Durations) {
-        durations.setup = self.command_started.unwrap_or_else(Instant::now) - self.started;
-        durations.command = self.command_started.map(|started| started.elapsed()).unwrap_or_default();
-    }
-}
-
-/// The task that carries what the user types to the guest; ends with it.
-struct Typing(#[expect(dead_code, reason = "its drop is the signal")] oneshot::Sender<()>);
-
-impl Typing {
-    fn start(mut terminal: Terminal, mut input: tokio::net::UnixStream) -> Self {
-        let (stop, mut stopped) = oneshot::channel();
-        tokio::spawn(async move {
-            use tokio::io::AsyncWriteExt as _;
-            loop {
-                let typed = tokio::select! {
-                    _ = &mut stopped => return,
-                    typed = terminal.input.recv() => typed,
-                };
-                // The wire has a longest message; what is typed or piped is cut well below it.
-                let messages: Vec<Input> = match typed {
-                    Some(TerminalInput::Bytes(bytes)) => {
-                        bytes.chunks(4096).map(|piece| Input::Bytes(piece.to_vec())).collect()
-                    }
-                    Some(TerminalInput::Resize(size)) => {
-                        vec![Input::Resize { rows: size.rows, cols: size.cols }]
-                    }
-                    Some(TerminalInput::End) | None => vec![Input::End],
-                };
-                let ended = messages == [Input::End];
-                for message in messages {
-                    if input.write_all(&to_bytes(&message)).await.is_err() {
-                        return;
-                    }
-                }
-                if ended {
-                    // The port must stay open: its end would be the guest's.
-                    let _ = stopped.await;
-                    return;
-                }
-            }
-        });
-        Self(stop)
-    }
-}
-
 /// The next thing that the monitor says; never, when there is no monitor.
 async fn next_event(monitor: &mut Option<mpsc::UnboundedReceiver<MonitorEvent>>) -> MonitorEvent {
     if let Some(monitor) = monitor
@@ -439,19 +372,6 @@ async fn next_event(monitor: &mut Option<mpsc::UnboundedReceiver<MonitorEvent>>)
         return event;
     }
     std::future::pending().await
-}
-
-/// The accelerator that the user's own arguments choose.
-fn accelerator_of(extra_args: &[String]) -> Option<Accelerator> {
-    let kvm = |text: &str| if text.contains("kvm") { Accelerator::Kvm } else { Accelerator::Tcg };
-    extra_args.iter().enumerate().find_map(|(number, word)| match word.trim_start_matches('-') {
-        "enable-kvm" => Some(Accelerator::Kvm),
-        "accel" => Some(kvm(extra_args.get(number + 1)?)),
-        "machine" | "M" => {
-            extra_args.get(number + 1).filter(|value| value.contains("accel=")).map(|value| kvm(value))
-        }
-        _ => None,
-    })
 }
 
 /// The kernel's command line: ours first, so that the user's words win.
@@ -474,7 +394,7 @@ fn command_line(user: &str) -> String {
         .join(" ")
 }
 
-fn lost_writes(exit: Exit) -> LostWrites {
+fn lost_writes(exit: &Exit) -> LostWrites {
     LostWrites {
         count: exit.lost_count,
         paths: exit.lost_paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),

@@ -80,11 +80,7 @@ async fn run_target(
         slot = slots.acquire_owned() => slot.ok(),
     };
     let finished = if slot.is_none() {
-        Finished {
-            verdict: Verdict::Cancelled,
-            durations: Default::default(),
-            lost_writes: Default::default(),
-        }
+        Finished::from(Verdict::Cancelled)
     } else {
         execute(target, executor, cancel, terminal, &mut reporter).await
     };
@@ -107,14 +103,12 @@ async fn execute(
     while let Some(kind) = receiver.recv().await {
         reporter.send(kind).await;
     }
-    task.await.unwrap_or_else(|error| Finished {
-        verdict: Verdict::Lost(Failure {
+    task.await.unwrap_or_else(|error| {
+        Finished::from(Verdict::Lost(Failure {
             reason: format!("vmtest itself failed: {}", panic_message(error)),
             help: Some("please report this with the message above; the target did not pass".to_owned()),
             ..Failure::default()
-        }),
-        durations: Default::default(),
-        lost_writes: Default::default(),
+        }))
     })
 }
 

@@ -75,7 +75,7 @@ impl Machine {
         args.raw("-kernel", &self.kernel);
         args.raw("-initrd", format!("/proc/self/fd/{}", descriptors.initramfs));
         args.raw("-append", &self.command_line);
-        self.connect(&mut args, descriptors);
+        connect(&mut args, descriptors);
         for share in &self.shares {
             let export = Properties::new("local")
                 .with("id", &share.tag)
@@ -100,29 +100,29 @@ impl Machine {
         args.verbatim(self.extra_args.iter().map(OsString::from));
         args
     }
+}
 
-    fn connect(&self, args: &mut Arguments, descriptors: &Descriptors) {
-        let mut socket = |id: &str, fd: RawFd| {
-            args.list("-chardev", Properties::new("socket").with("id", id).with("fd", fd.to_string()));
-        };
-        socket("console", descriptors.console);
-        socket("monitor", descriptors.monitor);
-        socket("agent", descriptors.agent);
-        socket("stream", descriptors.stream);
-        socket("input", descriptors.input);
-        args.raw("-serial", "chardev:console");
-        args.list("-mon", Properties::new("").with("chardev", "monitor").with("mode", "control"));
-        args.list("-device", Properties::new("virtio-serial-pci").with("id", "ports").with("max_ports", "8"));
-        // Explicit numbers: a kept state names its ports by them.
-        for (number, (id, name)) in
-            [("agent", AGENT_PORT), ("stream", STREAM_PORT), ("input", INPUT_PORT)].iter().enumerate()
-        {
-            let port = Properties::new("virtserialport")
-                .with("bus", "ports.0")
-                .with("nr", (number + 1).to_string())
-                .with("chardev", id)
-                .with("name", name);
-            args.list("-device", port);
-        }
+fn connect(args: &mut Arguments, descriptors: &Descriptors) {
+    let mut socket = |id: &str, fd: RawFd| {
+        args.list("-chardev", Properties::new("socket").with("id", id).with("fd", fd.to_string()));
+    };
+    socket("console", descriptors.console);
+    socket("monitor", descriptors.monitor);
+    socket("agent", descriptors.agent);
+    socket("stream", descriptors.stream);
+    socket("input", descriptors.input);
+    args.raw("-serial", "chardev:console");
+    args.list("-mon", Properties::new("").with("chardev", "monitor").with("mode", "control"));
+    args.list("-device", Properties::new("virtio-serial-pci").with("id", "ports").with("max_ports", "8"));
+    // Explicit numbers: a kept state names its ports by them.
+    for (number, (id, name)) in
+        [("agent", AGENT_PORT), ("stream", STREAM_PORT), ("input", INPUT_PORT)].iter().enumerate()
+    {
+        let port = Properties::new("virtserialport")
+            .with("bus", "ports.0")
+            .with("nr", (number + 1).to_string())
+            .with("chardev", id)
+            .with("name", name);
+        args.list("-device", port);
     }
 }
