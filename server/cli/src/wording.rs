@@ -93,6 +93,18 @@ fn quote(lines: &mut Vec<String>, title: &str, quoted: &[String]) {
     lines.extend(quoted.iter().map(|line| format!("  | {}", sanitize::line(line.as_bytes()))));
 }
 
+/// Remembers what was said in a run: what is true of the machine is told by every target, and read once.
+#[derive(Debug, Default)]
+pub(crate) struct Said(std::collections::HashSet<String>);
+
+impl Said {
+    /// Whether `message` is new.
+    pub(crate) fn first_time(&mut self, message: &str) -> bool {
+        const REMEMBERED: usize = 1000;
+        !self.0.contains(message) && (self.0.len() >= REMEMBERED || self.0.insert(message.to_owned()))
+    }
+}
+
 /// What the user would look for in vain; none when nothing was lost.
 pub(crate) fn lost_writes(lost: &LostWrites) -> Option<String> {
     const SHOWN: usize = 5;

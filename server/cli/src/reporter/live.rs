@@ -17,6 +17,7 @@ use super::logs::LogPaths;
 use super::{Clock, Reporter, Summary};
 use crate::linebuf::LineBuffer;
 use crate::paint::Paint;
+use crate::wording::Said;
 use crate::{sanitize, wording};
 
 /// Lines of a window.
@@ -53,6 +54,7 @@ pub(crate) struct Live<W> {
     /// Lines that will scroll away above the windows.
     settled: Vec<String>,
     changed: bool,
+    said: Said,
 }
 
 /// One running target.
@@ -80,6 +82,7 @@ impl<W: Write + Send> Live<W> {
             done: Vec::new(),
             settled: Vec::new(),
             changed: false,
+            said: Said::default(),
         }
     }
 
@@ -221,6 +224,9 @@ impl<W: Write + Send> Reporter for Live<W> {
                 self.running(event).in_command = true;
             }
             EventKind::Notice { message } => {
+                if !self.said.first_time(message) {
+                    return Ok(());
+                }
                 let notes = &mut self.running(event).notes;
                 if notes.len() < 100 {
                     notes.push(sanitize::line(message.as_bytes()));

@@ -16,6 +16,7 @@ use vmtest_vm::verdict::Verdict;
 use super::github::Commands;
 use super::{Reporter, Summary};
 use crate::spool::Spool;
+use crate::wording::Said;
 use crate::{sanitize, wording};
 
 /// Notes kept for a target that waits for the floor.
@@ -41,6 +42,7 @@ pub(crate) struct Plain<O, E> {
     blocks: BTreeMap<usize, Block>,
     /// Finished without the floor, in the order in which they finished.
     waiting: Vec<usize>,
+    said: Said,
 }
 
 /// One target's text.
@@ -57,7 +59,15 @@ struct Block {
 impl<O: Write + Send, E: Write + Send> Plain<O, E> {
     /// Writes to `out`, and what is not the run's own output to `err`.
     pub(crate) fn new(out: O, err: E, style: Style) -> Self {
-        Self { out, err, style, floor: None, blocks: BTreeMap::new(), waiting: Vec::new() }
+        Self {
+            out,
+            err,
+            style,
+            floor: None,
+            blocks: BTreeMap::new(),
+            waiting: Vec::new(),
+            said: Said::default(),
+        }
     }
 
     /// Writes `text` as whole lines of target `index`.
@@ -205,11 +215,12 @@ impl<O: Write + Send, E: Write + Send> Reporter for Plain<O, E> {
             EventKind::Booting { attempt: 1, .. } => self.line(index, "===> Booting"),
             EventKind::Booted { .. } => self.line(index, "===> Setting up VM"),
             EventKind::CommandStarted => self.line(index, "===> Running command"),
-            EventKind::Notice { message } => self.note(index, message),
+            EventKind::Notice { message } if self.said.first_time(message) => self.note(index, message),
             EventKind::Console { line } if self.style.verbose => {
                 self.line(index, &format!("  | {}", sanitize::line(line.as_bytes())))
             }
-            EventKind::Queued
+            EventKind::Notice { .. }
+            | EventKind::Queued
             | EventKind::Preparing
             | EventKind::Booting { .. }
             | EventKind::Console { .. } => Ok(()),
@@ -442,6 +453,13 @@ mod tests {
             vmtest: a: 1 file written outside the project was thrown away: /etc/x
         "]]
         .assert_eq(&outputs.err.text());
+    }
+
+    #[test]
+    fn a_notice_that_every_target_gives_is_written_once() {
+        let target = || scripted("a", vec![EventKind::Notice { message: "no KVM".into() }], Verdict::Passed);
+        let text = report(vec![target(), target()], Style::default()).err.text();
+        assert_eq!(text.matches("no KVM").count(), 1, "{text}");
     }
 
     #[test]
