@@ -1,0 +1,65 @@
+# Each target installs what it needs, then does it.
+
+KERNELS := $(CURDIR)/target/kernels
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+VMTEST := $(TARGET)/release/vmtest
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+# The tests' own cache and files must not meet the user's.
+export VMTEST_KERNELS := $(KERNELS)
+
+.PHONY: help demo test check unit e2e e2e-user bench build clean
+
+help:
+	@echo "make demo    run examples/vmtest.toml under a stock kernel"
+	@echo "make test    check, unit tests, end-to-end tests in real virtual machines"
+	@echo "make check   formatters, clippy, documentation"
+	@echo "make bench   how long a run takes, as a ratio to the bare boot of the same kernel"
+
+build:
+	cargo build --release -p vmtest
+
+# The second target fails as intended, so the exit status must be 1: the number of targets that did not pass.
+demo:
+	scripts/setup.sh demo
+	scripts/kernels.sh stable
+	$(MAKE) --no-print-directory build
+	@$(VMTEST) -c examples/vmtest.toml; status=$$?; \
+	if [ -e /etc/written-by-vmtest-demo ]; then echo "demo: the guest's file reached the host's /etc" >&2; exit 1; fi; \
+	if [ $$status -ne 1 ]; then echo "demo: exit status $$status, expected 1" >&2; exit 1; fi; \
+	echo "demo: two targets passed, one failed as intended, and the host's /etc is untouched"
+
+test: check unit e2e e2e-user
+
+check:
+	scripts/setup.sh test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
+	bash -n scripts/*.sh .ci/run
+
+unit:
+	scripts/setup.sh test
+	cargo test --workspace --exclude vmtest-tests
+
+e2e:
+	scripts/setup.sh test
+	scripts/kernels.sh stable cloud newer
+	cargo build -p vmtest
+	VMTEST_BIN=$(TARGET)/debug/vmtest cargo test -p vmtest-tests
+
+# The same suite with vmtest run by an ordinary user; a caller who is one has just done that.
+e2e-user:
+	@if [ "$$(id -u)" -eq 0 ]; then \
+		VMTEST_TEST_USER=nobody VMTEST_BIN=$(TARGET)/debug/vmtest cargo test -p vmtest-tests; \
+	else \
+		echo "make: end-to-end tests ran as $$(id -un) already"; \
+	fi
+
+bench:
+	scripts/setup.sh demo
+	scripts/kernels.sh stable
+	$(MAKE) --no-print-directory build
+	VMTEST_BIN=$(VMTEST) cargo bench -p vmtest-tests --bench cold
+
+clean:
+	cargo clean

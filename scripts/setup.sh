@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs the system packages that vmtest, its demo and its tests need; only what is missing.
+# usage: scripts/setup.sh demo|test
+set -euo pipefail
+
+# program to look for, and Debian's package for it
+demo="qemu-system-x86_64=qemu-system-x86 qemu-ga=qemu-guest-agent depmod=kmod cc=gcc"
+test="$demo git=git python3=python3 ip=iproute2 setpriv=util-linux unshare=util-linux"
+
+case ${1:-} in
+demo) wanted=$demo ;;
+test) wanted=$test ;;
+*) echo "usage: scripts/setup.sh demo|test" >&2; exit 2 ;;
+esac
+
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+packages=
+for entry in $wanted; do
+    command -v "${entry%%=*}" >/dev/null || packages+=" ${entry#*=}"
+done
+
+if [ -n "$packages" ]; then
+    if ! command -v apt-get >/dev/null; then
+        cat >&2 <<'TEXT'
+setup.sh: this machine has no apt-get. Install QEMU, its guest agent, kmod and a C compiler yourself:
+  dnf install qemu-kvm qemu-guest-agent kmod gcc
+  pacman -S qemu-system-x86 qemu-guest-agent kmod gcc
+  zypper install qemu-x86 qemu-guest-agent kmod gcc
+TEXT
+        exit 1
+    fi
+    sudo=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "setup.sh: run this as root, or install sudo; missing:$packages" >&2; exit 1; }
+        sudo=sudo
+    fi
+    echo "setup.sh: installing$packages" >&2
+    # Lists may be missing or old; a machine without a network may still have the packages.
+    $sudo apt-get -qq update || true
+    # shellcheck disable=SC2086
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages >&2
+elif command -v apt-get >/dev/null && [ -z "$(apt-cache policy linux-image-amd64 2>/dev/null | sed -n 's/.*Candidate: \([0-9].*\)/\1/p')" ]; then
+    # The stock kernel is fetched with the package lists.
+    $([ "$(id -u)" -eq 0 ] || echo sudo) apt-get -qq update
+fi
+
+if ! command -v cargo >/dev/null; then
+    echo "setup.sh: there is no cargo. Debian 13 and later: apt install rustup && rustup default stable; elsewhere see https://rustup.rs" >&2
+    exit 1
+fi
