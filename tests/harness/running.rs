@@ -1,0 +1,305 @@
+//! A run that goes on: what it has written so far, signals to it, its end and what it left.
+
+use std::io::{Read, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::clean::{self, Files, Process};
+use super::project::Invocation;
+use super::slots::Permit;
+use super::{Outcome, machine};
+
+/// Longest time for any run; one that takes more has hung.
+pub const LIMIT: Duration = Duration::from_secs(180);
+
+/// What the run has written and how it ended, as far as is known.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+    pub(super) status: Option<ExitStatus>,
+    pub(super) ended: Option<Instant>,
+    open_streams: usize,
+}
+
+/// Shared with the threads that read.
+pub(super) type Shared = Arc<(Mutex<Seen>, Condvar)>;
+
+/// A `vmtest` that runs. Dropped before its end, it is killed with all that it started.
+pub struct Running {
+    pid: Pid,
+    mark: String,
+    shared: Shared,
+    started: Instant,
+    before: Files,
+    invocation: Description,
+    killed: bool,
+    finished: bool,
+    _permit: Option<Permit>,
+}
+
+/// What is needed of the invocation when it has ended.
+struct Description {
+    words: String,
+    json: bool,
+    base: std::path::PathBuf,
+    dir: std::path::PathBuf,
+    leaves: std::collections::BTreeSet<std::path::PathBuf>,
+}
+
+/// A name that no other run of this machine has.
+pub(super) fn new_mark() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The command of an invocation, with a controlled environment.
+pub(super) fn command(invocation: &Invocation<'_>, mark: &str) -> Command {
+    let vmtest = machine::vmtest();
+    let mut command = machine::as_test_user(invocation.inside.as_deref().unwrap_or(vmtest));
+    if invocation.inside.is_some() {
+        command.arg(vmtest);
+    }
+    let base = invocation.project.base();
+    command
+        .args(&invocation.args)
+        .current_dir(&invocation.cwd)
+        .env_clear()
+        .env("PATH", machine::PATH)
+        .env("LANG", "C.UTF-8")
+        .env("HOME", base.join("home"))
+        .env("XDG_STATE_HOME", base.join("state"))
+        .env("XDG_RUNTIME_DIR", base.join("run"))
+        .env("XDG_CACHE_HOME", invocation.project.cache())
+        .env("TMPDIR", base.join("tmp"))
+        .env(clean::MARK, mark)
+        .envs(invocation.env.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+impl Running {
+    pub(super) fn start(invocation: &Invocation<'_>, permit: Option<Permit>) -> Self {
+        let mark = new_mark();
+        let mut command = command(invocation, &mark);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let before = invocation.project.files();
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", machine::vmtest().display()));
+        let mut stdin = child.stdin.take().expect("it was asked for");
+        let bytes = invocation.stdin.clone();
+        // A thread, because it may be more than a pipe holds. One that ends early is no fault of the test.
+        std::thread::spawn(move || drop(stdin.write_all(&bytes)));
+        let (stdout, stderr) =
+            (child.stdout.take().expect("as above"), child.stderr.take().expect("as above"));
+        let streams: [Stream; 2] =
+            [(Box::new(stdout), |seen| &mut seen.stdout), (Box::new(stderr), |seen| &mut seen.stderr)];
+        Self::watch(invocation, permit, mark, before, child, streams)
+    }
+
+    /// Follows a child whose streams are given.
+    pub(super) fn watch<const N: usize>(
+        invocation: &Invocation<'_>,
+        permit: Option<Permit>,
+        mark: String,
+        before: Files,
+        mut child: Child,
+        streams: [Stream; N],
+    ) -> Self {
+        let pid = Pid::from_raw(child.id() as i32);
+        let shared: Shared = Arc::default();
+        shared.0.lock().expect("no holder panics").open_streams = N;
+        for (stream, place) in streams {
+            let shared = shared.clone();
+            std::thread::spawn(move || read(stream, place, &shared));
+        }
+        let waiting = shared.clone();
+        std::thread::spawn(move || {
+            let status = child.wait();
+            let mut seen = waiting.0.lock().expect("no holder panics");
+            seen.ended = Some(Instant::now());
+            seen.status = status.ok();
+            waiting.1.notify_all();
+        });
+        let words: Vec<_> = invocation.args.iter().map(|word| word.to_string_lossy()).collect();
+        let invocation = Description {
+            json: words.windows(2).any(|pair| pair == ["--format", "json"]),
+            words: format!("vmtest {}", words.join(" ")),
+            base: invocation.project.base(),
+            dir: invocation.project.dir().to_owned(),
+            leaves: invocation.leaves.clone(),
+        };
+        Self {
+            pid,
+            mark,
+            shared,
+            started: Instant::now(),
+            before,
+            invocation,
+            killed: false,
+            finished: false,
+            _permit: permit,
+        }
+    }
+
+    /// Waits until `done` holds for what was written; panics when the run ends or hangs without it.
+    #[track_caller]
+    fn wait_until(&self, what: &str, done: impl Fn(&Seen) -> bool) {
+        let (lock, changed) = &*self.shared;
+        let mut seen = lock.lock().expect("no holder panics");
+        while !done(&seen) {
+            let left = LIMIT.saturating_sub(self.started.elapsed());
+            let over = seen.status.is_some() && seen.open_streams == 0;
+            if left.is_zero() || over {
+                let why = if over { "ended" } else { "hung" };
+                let text = outcome_text(&self.invocation.words, &seen);
+                // A poisoned lock would hide what happened.
+                drop(seen);
+                panic!("the run {why} before {what}\n{text}");
+            }
+            seen = changed.wait_timeout(seen, left).expect("no holder panics").0;
+        }
+    }
+
+    /// Waits until standard output has `text`.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) {
+        self.wait_until(&format!("`{text}` came"), |seen| contains(&seen.stdout, text));
+    }
+
+    /// Waits until standard output has `text` so many times.
+    #[track_caller]
+    pub fn wait_for_times(&self, text: &str, times: usize) {
+        self.wait_until(&format!("`{text}` came {times} times"), |seen| {
+            seen.stdout.windows(text.len()).filter(|window| *window == text.as_bytes()).count() >= times
+        });
+    }
+
+    /// Sends `vmtest` a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.killed |= signal == Signal::SIGKILL;
+        let seen = self.shared.0.lock().expect("no holder panics");
+        // Until it was waited for, its number is nobody else's.
+        if seen.status.is_none() {
+            kill(self.pid, signal).expect("it is our child");
+        }
+    }
+
+    /// The processes that it started and that live.
+    pub fn processes(&self) -> Vec<Process> {
+        clean::processes(&self.mark, self.pid.as_raw())
+    }
+
+    /// Its QEMU.
+    #[track_caller]
+    pub fn qemu(&self) -> Pid {
+        let all = self.processes();
+        let found = all.iter().find(|process| process.name.starts_with("qemu"));
+        Pid::from_raw(found.unwrap_or_else(|| panic!("there is no QEMU among {all:?}")).pid)
+    }
+
+    /// Waits for the end of `vmtest` itself.
+    #[track_caller]
+    pub fn wait_for_end(&self) {
+        self.wait_until("its end", |seen| seen.status.is_some());
+    }
+
+    /// Waits for the end and looks at what is left.
+    #[track_caller]
+    pub fn finish(mut self) -> Outcome {
+        self.wait_for_end();
+        let left = clean::wait_until_gone(&self.mark, self.pid.as_raw());
+        if left.is_empty() {
+            // With all processes gone, the streams end, too.
+            self.wait_until("its streams ended", |seen| seen.open_streams == 0);
+        }
+        let outcome = self.outcome();
+        for process in &left {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        self.finished = true;
+        outcome.check(left.is_empty(), &format!("processes of the run are left: {left:?}"));
+        self.check_files(&outcome);
+        if self.invocation.json && !self.killed {
+            outcome.check_events();
+        }
+        outcome
+    }
+
+    fn outcome(&self) -> Outcome {
+        let mut seen = self.shared.0.lock().expect("no holder panics");
+        let status = seen.status.expect("it has ended");
+        Outcome {
+            words: self.invocation.words.clone(),
+            stdout: std::mem::take(&mut seen.stdout),
+            stderr: std::mem::take(&mut seen.stderr),
+            status: status.code(),
+            signal: status.signal(),
+            elapsed: seen.ended.expect("it has ended") - self.started,
+        }
+    }
+
+    #[track_caller]
+    fn check_files(&self, outcome: &Outcome) {
+        let Description { base, dir, leaves, .. } = &self.invocation;
+        for name in ["tmp", "run", "home"] {
+            let files = Files::of(&base.join(name));
+            outcome.check(files.is_empty(), &format!("the run left files in {name}: {files:?}"));
+        }
+        let new = Files::of(dir).new_since(&self.before, leaves);
+        outcome.check(new.is_empty(), &format!("the run left files beside vmtest.toml: {new:?}"));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        self.signal(Signal::SIGKILL);
+        for process in self.processes() {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Something to read, and where its bytes go.
+pub(super) type Stream = (Box<dyn Read + Send>, fn(&mut Seen) -> &mut Vec<u8>);
+
+fn read(mut stream: Box<dyn Read + Send>, place: fn(&mut Seen) -> &mut Vec<u8>, shared: &Shared) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        // A terminal whose other side is closed answers EIO.
+        let count = stream.read(&mut buffer).unwrap_or(0);
+        let mut seen = shared.0.lock().expect("no holder panics");
+        if count == 0 {
+            seen.open_streams -= 1;
+            shared.1.notify_all();
+            return;
+        }
+        place(&mut seen).extend_from_slice(&buffer[..count]);
+        shared.1.notify_all();
+    }
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+fn outcome_text(words: &str, seen: &Seen) -> String {
+    Outcome {
+        words: words.to_owned(),
+        stdout: seen.stdout.clone(),
+        stderr: seen.stderr.clone(),
+        status: seen.status.and_then(|status| status.code()),
+        signal: seen.status.and_then(|status| status.signal()),
+        elapsed: Duration::ZERO,
+    }
+    .to_string()
+}

@@ -1,0 +1,83 @@
+//! Runs inside the guest, for tests that need more than a shell.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use vmtest_tests::pattern::Pattern;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["pattern", mebibytes] => pattern(mebibytes.parse().expect("a number")),
+        ["segfault"] => segfault(),
+        ["bpf"] => bpf(),
+        _ => panic!("guest-probe pattern MIB|segfault|bpf"),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("guest-probe {}: {error}", words.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes so much of the pattern with seed 1.
+fn pattern(mebibytes: usize) -> io::Result<()> {
+    let mut pattern = Pattern::new(1);
+    let mut out = io::stdout().lock();
+    let mut piece = vec![0; 1 << 20];
+    for _ in 0..mebibytes {
+        pattern.fill(&mut piece);
+        out.write_all(&piece)?;
+    }
+    out.flush()
+}
+
+/// Ends as a program with a wild pointer does.
+fn segfault() -> io::Result<()> {
+    // SAFETY: there is none: address 8 is never mapped, so the kernel ends this process here, which is the purpose.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u8>(8).write_volatile(1) };
+    Ok(())
+}
+
+/// Loads the smallest socket filter, `return 0`, and prints that the verifier accepted it.
+fn bpf() -> io::Result<()> {
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const SOCKET_FILTER: u32 = 1;
+    /// The beginning of `union bpf_attr` for a program, from `<linux/bpf.h>`; the kernel takes a shorter one.
+    #[repr(C)]
+    struct ProgramAttributes {
+        kind: u32,
+        instruction_count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+    }
+    // `r0 = 0; exit`: opcode, registers, offset, immediate.
+    let instructions: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
+    let mut log = vec![0u8; 4096];
+    let attributes = ProgramAttributes {
+        kind: SOCKET_FILTER,
+        instruction_count: instructions.len() as u32,
+        instructions: instructions.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        log_level: 1,
+        log_size: log.len() as u32,
+        log: log.as_mut_ptr() as u64,
+    };
+    // SAFETY: the kernel reads the attributes and the instructions and writes the log; all of them live until it returns.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<ProgramAttributes>())
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let said = String::from_utf8_lossy(&log);
+    let said = said.trim_end_matches('\0').lines().last().unwrap_or_default();
+    println!("loaded: {said}");
+    Ok(())
+}

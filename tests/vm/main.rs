@@ -1,0 +1,3 @@
+//! Real machines: what a run does, from kernel to verdict.
+
+mod verdicts;
