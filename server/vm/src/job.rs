@@ -217,3 +217,7 @@ fn umask() -> u32 {
 pub(crate) fn canonical_project(target: &Target) -> io::Result<PathBuf> {
     std::fs::canonicalize(&target.project_dir)
 }
+
+#[cfg(test)]
+#[path = "job_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+use vmtest_config::{KernelOptions, Mount, Purpose, System};
+
+use super::*;
+
+fn target() -> (Target, KernelSystem) {
+    let options = KernelOptions { kernel: "bzImage", command: "true", ..KernelOptions::default() };
+    let loaded = vmtest_config::Document::from_options(&options, Path::new("/home/u/project"))
+        .resolve(Purpose::Run)
+        .expect("the options are good");
+    let target = loaded.targets[0].target.clone();
+    let System::Kernel(system) = target.system.clone() else { panic!("a kernel target") };
+    (target, system)
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn value<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a str> {
+    env.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.to_str())
+}
+
+fn points(shares: &Shares) -> Vec<(&str, &str)> {
+    shares.binds.iter().map(|bind| (bind.tag.as_str(), bind.point.to_str().unwrap_or(""))).collect()
+}
+
+#[test]
+fn the_project_appears_at_its_own_path_and_at_the_fixed_one() {
+    let (target, system) = target();
+    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None);
+    assert_eq!(points(&shares), [("project", "/home/u/project"), ("project", "/mnt/vmtest")]);
+}
+
+#[test]
+fn another_rootfs_has_the_project_at_the_fixed_path_only() {
+    let (target, mut system) = target();
+    system.rootfs = "/srv/root".into();
+    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None);
+    assert_eq!(points(&shares), [("project", "/mnt/vmtest")]);
+    assert_eq!(shares.devices[0].path, Path::new("/srv/root"));
+}
+
+#[test]
+fn a_project_that_is_the_root_does_not_cover_the_root() {
+    let (target, system) = target();
+    let shares = Shares::new(&target, &system, Path::new("/"), None);
+    assert_eq!(points(&shares), [("project", "/mnt/vmtest")]);
+}
+
+#[test]
+fn only_the_project_and_writable_mounts_are_exported_writable() {
+    let (mut target, mut system) = target();
+    let mount =
+        |guest: &str, writable| Mount { guest_path: guest.into(), host_path: "/data".into(), writable };
+    target.vm.mounts = vec![mount("/a", false), mount("/b", true)];
+    let writable = |system: &KernelSystem| {
+        let shares = Shares::new(&target, system, Path::new("/p"), None);
+        shares
+            .devices
+            .iter()
+            .filter(|device| device.writable)
+            .map(|device| device.tag.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(writable(&system), ["project", "mount1"]);
+    system.root_access = RootAccess::Writable;
+    assert_eq!(writable(&system), ["root", "project", "mount1"]);
+}
+
+#[test]
+fn a_mount_that_holds_the_project_is_mounted_before_it() {
+    let (mut target, system) = target();
+    let mount = |guest: &str| Mount { guest_path: guest.into(), host_path: "/data".into(), writable: false };
+    target.vm.mounts = vec![mount("/home/u/project/deep"), mount("/home")];
+    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None);
+    let places: Vec<_> = points(&shares).into_iter().map(|(_, point)| point).collect();
+    assert_eq!(places, ["/home", "/home/u/project", "/home/u/project/deep", "/mnt/vmtest"]);
+}
+
+#[test]
+fn modules_that_are_in_the_root_already_are_not_shared_again() {
+    let (target, system) = target();
+    let there = IndexOutcome::AsIs { dir: "/lib/modules/6.1.0".into() };
+    let shares = Shares::new(&target, &system, Path::new("/p"), Some(("6.1.0", &there)));
+    assert!(shares.devices.iter().all(|device| device.tag != "modules"));
+}
+
+#[test]
+fn made_indexes_bring_the_files_that_their_links_lead_to() {
+    let (target, system) = target();
+    let built = IndexOutcome::Built { dir: "/cache/m".into(), links_into: "/k/lib/modules/6.1.0".into() };
+    let shares = Shares::new(&target, &system, Path::new("/p"), Some(("6.1.0", &built)));
+    let modules: Vec<_> = points(&shares).into_iter().filter(|(tag, _)| tag.starts_with("module")).collect();
+    assert_eq!(modules, [("module-files", "/k/lib/modules/6.1.0"), ("modules", "/lib/modules/6.1.0")]);
+}
+
+#[test]
+fn the_guests_root_finds_system_programs_after_the_users_own() {
+    let (target, _) = target();
+    let env = environment(&target, variables(&[("PATH", "/opt/bin:/usr/bin")]), OsStr::new("/"));
+    assert_eq!(
+        value(&env, "PATH"),
+        Some("/opt/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin")
+    );
+}
+
+#[test]
+fn env_of_the_target_wins_over_everything() {
+    let (mut target, _) = target();
+    target.env =
+        [("PATH", "/only"), ("HOME", "/h")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let env = environment(&target, variables(&[("HOME", "/home/u")]), OsStr::new("/"));
+    assert_eq!((value(&env, "PATH"), value(&env, "HOME")), (Some("/only"), Some("/h")));
+}
+
+#[test]
+fn only_the_named_variables_are_inherited() {
+    let (mut target, _) = target();
+    let host = variables(&[("A", "1"), ("B", "2")]);
+    let seen = |target: &Target| {
+        let env = environment(target, host.clone(), OsStr::new("/"));
+        (value(&env, "A").map(str::to_owned), value(&env, "B").map(str::to_owned))
+    };
+    assert_eq!(seen(&target), (Some("1".to_owned()), Some("2".to_owned())));
+    target.inherit_env = InheritEnv::Only(vec!["B".to_owned()]);
+    assert_eq!(seen(&target), (None, Some("2".to_owned())));
+    target.inherit_env = InheritEnv::None;
+    assert_eq!(seen(&target), (None, None));
+}
+
+#[test]
+fn git_is_told_that_the_project_is_safe_beside_what_the_user_tells_it() {
+    let (target, _) = target();
+    let host = variables(&[
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "user.name"),
+        ("GIT_CONFIG_VALUE_0", "me"),
+    ]);
+    let env = environment(&target, host, OsStr::new("/"));
+    assert_eq!(value(&env, "GIT_CONFIG_COUNT"), Some("2"));
+    assert_eq!(value(&env, "GIT_CONFIG_KEY_0"), Some("user.name"));
+    assert_eq!(value(&env, "GIT_CONFIG_KEY_1"), Some("safe.directory"));
+}
+
+#[test]
+fn pwd_keeps_the_symbolic_link_that_the_user_came_by() {
+    let (target, _) = target();
+    let scratch = tempfile::tempdir().unwrap();
+    let real = scratch.path().canonicalize().unwrap().join("real");
+    let link = scratch.path().join("link");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let pwd = |pwd: &Path| {
+        let env = environment(&target, vec![("PWD".into(), pwd.into())], real.as_os_str());
+        PathBuf::from(value(&env, "PWD").unwrap())
+    };
+    assert_eq!(pwd(&link), link);
+    assert_eq!(pwd(Path::new("/elsewhere")), real);
+}
