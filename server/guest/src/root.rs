@@ -140,8 +140,8 @@ impl NewRoot {
     }
 
     fn mount_shares(&self, job: &Job, sources: &Sources) -> Result<()> {
-        for Bind { tag, point, optional } in &job.binds {
-            let source = descriptor_path(sources.share(tag)?);
+        for Bind { tag, inside, point, optional } in &job.binds {
+            let source = Path::new(&descriptor_path(sources.share(tag)?)).join(inside);
             let point = Path::new(point);
             match self.create_dir(point).and_then(|()| bind(&source, point)) {
                 Err(sentence) if !optional => return Err(sentence),
@@ -191,7 +191,7 @@ fn mount_tmpfs(point: &str, options: &str) -> Result<()> {
         .saying(format_args!("cannot mount a tmpfs on {point}"))
 }
 
-fn bind(source: &str, point: &Path) -> Result<()> {
+fn bind(source: &Path, point: &Path) -> Result<()> {
     mount(Some(source), point, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
         .saying(format_args!("cannot mount on {}", point.display()))
 }

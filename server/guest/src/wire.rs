@@ -83,6 +83,8 @@ pub struct Share {
 pub struct Bind {
     /// The share's tag.
     pub tag: String,
+    /// A directory in the share, relative to its root; empty for the root itself.
+    pub inside: OsString,
     /// An absolute path.
     pub point: OsString,
     /// Whether the command can do without it where the root has no room for it.
@@ -400,7 +402,12 @@ mod tests {
             umask: 0o22,
             root: Root { tag: "root".into(), access: RootAccess::Overlay },
             shares: vec![Share { tag: "project".into(), writable: true }],
-            binds: vec![Bind { tag: "project".into(), point: odd.clone(), optional: false }],
+            binds: vec![Bind {
+                tag: "project".into(),
+                inside: "a".into(),
+                point: odd.clone(),
+                optional: false,
+            }],
             network: None,
             command: CommandSpec {
                 script: Some("true".into()),

@@ -12,7 +12,7 @@ use vmtest_config::{Command, InheritEnv, KernelSystem, RootAccess, Target};
 use vmtest_guest::wire::{self, Bind, CommandSpec, Job, Network, Share, Stdio};
 
 use crate::executor::WindowSize;
-use crate::modules::IndexOutcome;
+use crate::modules::Index;
 use crate::qemu::machine::ShareDevice;
 
 /// Where the project appears in every guest, as in the original vmtest.
@@ -39,7 +39,7 @@ impl Shares {
         target: &Target,
         system: &KernelSystem,
         project: &Path,
-        modules: Option<(&str, &IndexOutcome)>,
+        modules: Option<(&str, &Index)>,
     ) -> Self {
         let mut shares = Self::default();
         let root_is_host = system.rootfs == Path::new("/");
@@ -62,23 +62,23 @@ impl Shares {
         shares
     }
 
-    fn add_modules(&mut self, release: &str, outcome: &IndexOutcome, rootfs: &Path) {
+    fn add_modules(&mut self, release: &str, index: &Index, rootfs: &Path) {
         let point = Path::new("/lib/modules").join(release);
-        match outcome {
-            IndexOutcome::AsIs { dir } => {
+        match index {
+            Index::AsIs { dir } => {
                 let there = [rootfs.join("lib/modules"), rootfs.join("usr/lib/modules")];
                 if !there.iter().any(|place| dir == &place.join(release)) {
                     self.export("modules", dir, false);
-                    self.bind_optional("modules", &point);
+                    self.add_bind("modules", Path::new(""), &point, true);
                 }
             }
-            IndexOutcome::Built { dir, links_into } => {
-                self.export("modules", dir, false);
-                self.bind_optional("modules", &point);
-                self.export("module-files", links_into, false);
-                self.bind_optional("module-files", links_into);
+            Index::Links(links) => {
+                self.export("modules", &links.share, false);
+                self.add_bind("modules", &links.inside, &point, true);
+                self.export("module-files", &links.links_into, false);
+                self.add_bind("module-files", Path::new(""), &links.links_into, true);
             }
-            IndexOutcome::NotPossible { .. } => {}
+            Index::NotPossible { .. } => {}
         }
     }
 
@@ -87,11 +87,12 @@ impl Shares {
     }
 
     fn bind(&mut self, tag: &str, point: &Path) {
-        self.binds.push(Bind { tag: tag.to_owned(), point: point.into(), optional: false });
+        self.add_bind(tag, Path::new(""), point, false);
     }
 
-    fn bind_optional(&mut self, tag: &str, point: &Path) {
-        self.binds.push(Bind { tag: tag.to_owned(), point: point.into(), optional: true });
+    fn add_bind(&mut self, tag: &str, inside: &Path, point: &Path, optional: bool) {
+        let (tag, inside, point) = (tag.to_owned(), inside.into(), point.into());
+        self.binds.push(Bind { tag, inside, point, optional });
     }
 }
 

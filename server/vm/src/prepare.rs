@@ -13,7 +13,7 @@ use crate::agent::Agent;
 use crate::initramfs::Initramfs;
 use crate::job::{self, Shares};
 use crate::kernel::{Kernel, ModuleSearch};
-use crate::modules::{Feature, IndexOutcome, Module, Need, index, select, select_with_config};
+use crate::modules::{Feature, Index, Links, Module, Need, index, select, select_with_config};
 use crate::verdict::Failure;
 
 /// The guest init, built by this crate's build script.
@@ -34,6 +34,8 @@ pub(crate) struct Prepared {
     pub(crate) project: PathBuf,
     /// Shared directories.
     pub(crate) shares: Shares,
+    /// Module indexes to be made before the guest is set up.
+    pub(crate) indexes: Option<Links>,
     /// Sentences for the user.
     pub(crate) notices: Vec<String>,
 }
@@ -94,21 +96,25 @@ pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> R
     let agent = Agent::find().map_err(|error| failure(error.to_string(), None))?;
     let initramfs = initramfs(&modules, &agent)?;
     let mut notices = Vec::new();
-    let indexed = kernel
+    let module_index = kernel
         .modules
         .as_ref()
         .filter(|tree| tree.files().len() > 0)
         .map(|tree| index(tree, &kernel.release, cache));
-    if let Some(IndexOutcome::NotPossible { reason }) = &indexed {
+    if let Some(Index::NotPossible { reason }) = &module_index {
         notices.push(reason.clone());
     }
     let shares = Shares::new(
         target,
         system,
         &project,
-        indexed.as_ref().map(|outcome| (kernel.release.as_str(), outcome)),
+        module_index.as_ref().map(|outcome| (kernel.release.as_str(), outcome)),
     );
-    Ok(Prepared { kernel: kernel.file, initramfs, qemu, project, shares, notices })
+    let indexes = match module_index {
+        Some(Index::Links(links)) => Some(links),
+        _ => None,
+    };
+    Ok(Prepared { kernel: kernel.file, initramfs, qemu, project, shares, indexes, notices })
 }
 
 fn failure(reason: String, help: Option<&str>) -> Failure {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use vmtest_config::{Command, KernelSystem, QemuCommand, Target};
 use vmtest_guest::wire::Exit;
@@ -88,8 +89,13 @@ impl Run<'_> {
         let system = prepare::supported(self.target).map_err(Verdict::BootFailed)?;
         // Reads the kernel and builds the initramfs; everything that can be wrong before QEMU starts is said here.
         let prepared = self.prepare(system).await?;
+        // What the guest needs later than its boot is made meanwhile.
+        let indexes = prepared.indexes.clone().map(|links| tokio::task::spawn_blocking(move || links.make()));
         // KVM where it works, else TCG; the first answer of the agent ends it.
         let booted = self.boot(system, &prepared).await?;
+        if let Some(indexes) = indexes {
+            self.wait_for_indexes(indexes).await;
+        }
         // The job carries the clock and fresh random bytes, so it is written only now. The command's own time starts when
         // the guest says that it runs; set-up belongs to the boot's limit.
         let (end, booted) = self.run_command(system, &prepared, booted).await;
@@ -138,6 +144,17 @@ impl Run<'_> {
             self.notice_once(notice, notice.clone()).await;
         }
         Ok(prepared)
+    }
+
+    async fn wait_for_indexes(&self, indexes: JoinHandle<Result<(), String>>) {
+        let made = tokio::select! {
+            // The next step says so.
+            () = self.io.cancel.cancelled() => return,
+            made = indexes => made,
+        };
+        if let Ok(Err(sentence)) = made {
+            self.notice_once(&sentence, sentence.clone()).await;
+        }
     }
 
     async fn boot(&mut self, system: &KernelSystem, prepared: &Prepared) -> Result<Booted, Verdict> {

@@ -19,19 +19,14 @@ const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What can be put at `/lib/modules/<release>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IndexOutcome {
+pub enum Index {
     /// The tree itself.
     AsIs {
         /// The tree's directory.
         dir: PathBuf,
     },
-    /// A directory with indexes of its own, whose modules are symbolic links into the tree.
-    Built {
-        /// The directory.
-        dir: PathBuf,
-        /// The directory that must be there in the guest, under this very path, for the links to lead somewhere.
-        links_into: PathBuf,
-    },
+    /// A directory of links with indexes of its own; to be made, if it is not there yet.
+    Links(Links),
     /// There will be no indexes; the modules that a run needs itself are loaded without.
     NotPossible {
         /// One sentence: why, and what would help.
@@ -39,49 +34,80 @@ pub enum IndexOutcome {
     },
 }
 
-/// Finds or makes the indexes of a module tree. Any number of processes may do so at once. Takes up to seconds the first
-/// time, so it belongs beside the boot, not before it.
-pub fn index(tree: &ModuleTree, release: &str, cache: &Path) -> IndexOutcome {
+/// A directory in the cache with indexes of its own, whose modules are symbolic links into the tree. Its place is known
+/// before it is made, so that it can be made while the guest boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Links {
+    /// A directory that exists already.
+    pub share: PathBuf,
+    /// What is to be `/lib/modules/<release>`, relative to `share`.
+    pub inside: PathBuf,
+    /// The directory that must be there in the guest, under this very path, for the links to lead somewhere.
+    pub links_into: PathBuf,
+    depmod: PathBuf,
+    tree: ModuleTree,
+    release: String,
+}
+
+/// Finds the indexes of a module tree, or where they are to be made.
+pub fn index(tree: &ModuleTree, release: &str, cache: &Path) -> Index {
     if tree.origin != Origin::BuildTree && tree.dir.join("modules.dep.bin").is_file() {
-        return IndexOutcome::AsIs { dir: tree.dir.clone() };
+        return Index::AsIs { dir: tree.dir.clone() };
     }
     let Some(depmod) = find_depmod(std::env::var_os("PATH")) else {
-        return IndexOutcome::NotPossible {
+        return Index::NotPossible {
             reason: "modprobe will not work in the guest: its module tree has no indexes, and this machine has no \
                      `depmod` to make them; install kmod"
                 .to_owned(),
         };
     };
-    index_with(&depmod, tree, release, cache)
+    match Links::place(depmod, tree, release, cache) {
+        Ok(links) => Index::Links(links),
+        Err(reason) => Index::NotPossible { reason },
+    }
 }
 
-fn index_with(depmod: &Path, tree: &ModuleTree, release: &str, cache: &Path) -> IndexOutcome {
-    let built = |dir| IndexOutcome::Built { dir, links_into: real(&tree.dir) };
-    let root = cache.join("modules");
-    let (tree_key, state_key) = keys(tree, release);
-    let done = root.join(format!("{tree_key:016x}-{state_key:016x}"));
-    let dir = done.join("lib/modules").join(release);
-    if dir.is_dir() {
-        return built(dir);
+impl Links {
+    fn place(depmod: PathBuf, tree: &ModuleTree, release: &str, cache: &Path) -> Result<Self, String> {
+        let share = cache.join("modules");
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&share);
+        created.map_err(|error| not_possible(tree, &in_cache(&share, &error)))?;
+        let (tree_key, state_key) = keys(tree, release);
+        let inside =
+            Path::new(&format!("{tree_key:016x}-{state_key:016x}")).join("lib/modules").join(release);
+        let (tree, release) = (tree.clone(), release.to_owned());
+        Ok(Self { share, inside, links_into: real(&tree.dir), depmod, tree, release })
     }
-    match make(depmod, tree, release, &root, &done) {
-        Ok(()) => {
-            forget_old(&root, &format!("{tree_key:016x}-"), &done);
-            built(dir)
+
+    /// Makes the indexes, if they are not there. Any number of processes may do so at once. Takes up to seconds.
+    ///
+    /// # Errors
+    /// One sentence: why there are none.
+    pub fn make(&self) -> Result<(), String> {
+        if self.share.join(&self.inside).is_dir() {
+            return Ok(());
         }
-        Err(reason) => IndexOutcome::NotPossible {
-            reason: format!(
-                "modprobe will not work in the guest: cannot index `{}`: {reason}",
-                tree.dir.display()
-            ),
-        },
+        let Self { share, inside, depmod, tree, release, .. } = self;
+        let Some(entry) = inside.iter().next() else { return Ok(()) };
+        let done = share.join(entry);
+        make(depmod, tree, release, share, &done).map_err(|reason| not_possible(tree, &reason))?;
+        let name = entry.to_string_lossy();
+        forget_old(share, name.split_inclusive('-').next().unwrap_or_default(), &done);
+        Ok(())
     }
+}
+
+fn not_possible(tree: &ModuleTree, reason: &str) -> String {
+    format!("modprobe will not work in the guest: cannot index `{}`: {reason}", tree.dir.display())
+}
+
+fn in_cache(root: &Path, error: &io::Error) -> String {
+    format!("writing below `{}` failed: {error}", root.display())
 }
 
 /// Builds beside the final place and renames: `done` is complete as soon as it exists.
 fn make(depmod: &Path, tree: &ModuleTree, release: &str, root: &Path, done: &Path) -> Result<(), String> {
-    let in_cache = |error: io::Error| format!("writing below `{}` failed: {error}", root.display());
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(in_cache)?;
+    let in_cache = |error: io::Error| in_cache(root, &error);
     let staging = tempfile::Builder::new().prefix(".new-").tempdir_in(root).map_err(in_cache)?;
     let dir = staging.path().join("lib/modules").join(release);
     link_modules(tree, &dir).map_err(in_cache)?;

@@ -29,18 +29,21 @@ fn tree(origin: Origin) -> (TempDir, ModuleTree, PathBuf) {
     (dir, tree, cache)
 }
 
-fn built(outcome: IndexOutcome) -> PathBuf {
-    match outcome {
-        IndexOutcome::Built { dir, .. } => dir,
-        other => panic!("{other:?}"),
-    }
+fn links(depmod: &Path, tree: &ModuleTree, cache: &Path) -> Links {
+    Links::place(depmod.to_owned(), tree, RELEASE, cache).unwrap()
+}
+
+fn built(depmod: &Path, tree: &ModuleTree, cache: &Path) -> PathBuf {
+    let links = links(depmod, tree, cache);
+    links.make().unwrap();
+    links.share.join(links.inside)
 }
 
 #[test]
 fn a_tree_without_indexes_gets_both_kinds_and_its_modules() {
     for origin in [Origin::BesideKernel, Origin::BuildTree] {
         let (_dir, tree, cache) = tree(origin);
-        let dir = built(index_with(&depmod(), &tree, RELEASE, &cache));
+        let dir = built(&depmod(), &tree, &cache);
         assert!(dir.ends_with(RELEASE));
         assert!(dir.join("modules.dep.bin").is_file());
         let text = fs::read_to_string(dir.join("modules.dep")).unwrap();
@@ -60,19 +63,19 @@ fn a_tree_without_indexes_gets_both_kinds_and_its_modules() {
 fn an_indexed_tree_serves_as_it_is() {
     let (_dir, tree, cache) = tree(Origin::Host);
     fs::write(tree.dir.join("modules.dep.bin"), b"").unwrap();
-    assert_eq!(index(&tree, RELEASE, &cache), IndexOutcome::AsIs { dir: tree.dir.clone() });
+    assert_eq!(index(&tree, RELEASE, &cache), Index::AsIs { dir: tree.dir.clone() });
     assert!(!cache.exists());
 }
 
 #[test]
 fn indexes_are_made_once_and_again_when_a_module_changes() {
     let (_dir, tree, cache) = tree(Origin::BesideKernel);
-    let first = built(index_with(&depmod(), &tree, RELEASE, &cache));
+    let first = built(&depmod(), &tree, &cache);
     // A depmod that is not there shows that none is started.
     let nowhere = Path::new("/nonexistent/depmod");
-    assert_eq!(built(index_with(nowhere, &tree, RELEASE, &cache)), first);
+    assert_eq!(built(nowhere, &tree, &cache), first);
     fs::write(tree.file("one").unwrap(), module(&["name=one", "depends=", "alias=fs-another"])).unwrap();
-    let second = built(index_with(&depmod(), &tree, RELEASE, &cache));
+    let second = built(&depmod(), &tree, &cache);
     assert_ne!(second, first);
     assert!(first.is_dir(), "a guest may still use it");
 }
@@ -81,8 +84,7 @@ fn indexes_are_made_once_and_again_when_a_module_changes() {
 fn processes_that_index_at_once_agree() {
     let (_dir, tree, cache) = tree(Origin::BesideKernel);
     let dirs: BTreeSet<PathBuf> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| built(index_with(&depmod(), &tree, RELEASE, &cache)))).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| built(&depmod(), &tree, &cache))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(dirs.len(), 1);
@@ -95,8 +97,7 @@ fn a_depmod_that_fails_is_a_reason_and_leaves_nothing() {
     let broken = dir.path().join("depmod");
     fs::write(&broken, "#!/bin/sh\necho cannot do it >&2\nexit 3\n").unwrap();
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
-    let outcome = index_with(&broken, &tree, RELEASE, &cache);
-    let IndexOutcome::NotPossible { reason } = outcome else { panic!("{outcome:?}") };
+    let reason = links(&broken, &tree, &cache).make().unwrap_err();
     assert!(reason.contains("modprobe") && reason.contains("cannot do it"), "{reason}");
     assert_eq!(cache.join("modules").read_dir().unwrap().count(), 0);
 }
@@ -106,5 +107,6 @@ fn a_cache_that_cannot_be_written_is_a_reason() {
     let (dir, tree, _) = tree(Origin::BesideKernel);
     let file = dir.path().join("file");
     fs::write(&file, b"").unwrap();
-    assert!(matches!(index_with(&depmod(), &tree, RELEASE, &file), IndexOutcome::NotPossible { .. }));
+    let reason = Links::place(depmod(), &tree, RELEASE, &file).unwrap_err();
+    assert!(reason.contains("modprobe"), "{reason}");
 }

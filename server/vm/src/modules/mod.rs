@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::feature::{Feature, Need};
 pub use self::file::{MODULE_LIMIT, ModuleError, module_image};
-pub use self::index::{IndexOutcome, index};
+pub use self::index::{Index, Links, index};
 pub use self::modinfo::ModInfo;
 pub use self::select::{FeatureState, Lack, Missing, Module, Selection, select, select_with_config};
 
