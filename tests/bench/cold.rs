@@ -14,8 +14,12 @@ const ROUNDS: usize = 7;
 const BUDGET: f64 = 1.6;
 
 fn main() {
-    let vmtest = std::env::var_os("VMTEST_BIN").map(PathBuf::from).expect("VMTEST_BIN names the binary; use `make bench`");
-    let kernels = PathBuf::from(std::env::var_os("VMTEST_KERNELS").expect("VMTEST_KERNELS names the kernels; use `make bench`"));
+    let vmtest = std::env::var_os("VMTEST_BIN")
+        .map(PathBuf::from)
+        .expect("VMTEST_BIN names the binary; use `make bench`");
+    let kernels = PathBuf::from(
+        std::env::var_os("VMTEST_KERNELS").expect("VMTEST_KERNELS names the kernels; use `make bench`"),
+    );
     let (kernel, is_budget_kernel) = match std::env::var_os("VMTEST_BENCH_KERNEL") {
         Some(kernel) => (PathBuf::from(kernel), true),
         None => (kernels.join("stable/boot/vmlinuz"), false),
@@ -57,7 +61,10 @@ fn floor(kernel: &Path, initramfs: &Path) -> Duration {
         .output()
         .expect("qemu-system-x86_64 starts: apt install qemu-system-x86");
     let took = started.elapsed();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("floor"), "the floor's guest did not get to its init");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("floor"),
+        "the floor's guest did not get to its init"
+    );
     took
 }
 
@@ -82,7 +89,16 @@ fn run(vmtest: &Path, kernel: &Path, scratch: &Path) -> Duration {
 fn floor_initramfs(scratch: &Path) -> PathBuf {
     let init = scratch.join("init");
     let status = Command::new("rustc")
-        .args(["-O", "-C", "target-feature=+crt-static", "--target", "x86_64-unknown-linux-gnu", "--edition", "2024", "-o"])
+        .args([
+            "-O",
+            "-C",
+            "target-feature=+crt-static",
+            "--target",
+            "x86_64-unknown-linux-gnu",
+            "--edition",
+            "2024",
+            "-o",
+        ])
         .arg(&init)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/bench/floor_init.rs"))
         .status()
@@ -103,5 +119,10 @@ fn median(times: &mut [Duration]) -> f64 {
 }
 
 fn spread(sorted: &[Duration]) -> String {
-    format!("({:.2} to {:.2}, {} rounds)", sorted[0].as_secs_f64(), sorted[sorted.len() - 1].as_secs_f64(), sorted.len())
+    format!(
+        "({:.2} to {:.2}, {} rounds)",
+        sorted[0].as_secs_f64(),
+        sorted[sorted.len() - 1].as_secs_f64(),
+        sorted.len()
+    )
 }
