@@ -1,3 +1,16 @@
 //! Real machines: what a run does, from kernel to verdict.
 
+mod accelerator;
+mod boot;
+mod command;
+mod files;
+mod kernel;
+mod machine;
+mod network;
+mod output;
+mod places;
+mod reports;
+mod select;
+mod shell;
+mod stop;
 mod verdicts;

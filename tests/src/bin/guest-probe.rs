@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use nix::sys::reboot::{RebootMode, reboot};
 use vmtest_tests::pattern::Pattern;
 
 fn main() -> ExitCode {
@@ -12,7 +13,9 @@ fn main() -> ExitCode {
         ["pattern", mebibytes] => pattern(mebibytes.parse().expect("a number")),
         ["segfault"] => segfault(),
         ["bpf"] => bpf(),
-        _ => panic!("guest-probe pattern MIB|segfault|bpf"),
+        ["poweroff"] => end_machine(RebootMode::RB_POWER_OFF),
+        ["reboot"] => end_machine(RebootMode::RB_AUTOBOOT),
+        _ => panic!("guest-probe pattern MIB|segfault|bpf|poweroff|reboot"),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,6 +43,11 @@ fn segfault() -> io::Result<()> {
     // SAFETY: there is none: address 8 is never mapped, so the kernel ends this process here, which is the purpose.
     unsafe { std::ptr::with_exposed_provenance_mut::<u8>(8).write_volatile(1) };
     Ok(())
+}
+
+/// What `poweroff -f` and `reboot -f` do, on a machine that has neither.
+fn end_machine(mode: RebootMode) -> io::Result<()> {
+    match reboot(mode)? {}
 }
 
 /// Loads the smallest socket filter, `return 0`, and prints that the verifier accepted it.

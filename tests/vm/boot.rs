@@ -1,0 +1,91 @@
+//! Machines that do not come up, or go away.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use vmtest_tests::{Outcome, Project, machine, target};
+
+/// A refusal is quick and comes before QEMU is started.
+#[track_caller]
+fn expect_refusal(run: &Outcome) -> String {
+    run.expect_status(69).expect_verdict("boot_failed");
+    run.check(run.events_named("booting").is_empty(), "QEMU was started");
+    // Promised in 2 s; twice that on a machine with other work.
+    run.check(run.elapsed < Duration::from_secs(4), "it took too long");
+    run.finished()["reason"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_kernel_without_9p_is_refused_before_it_boots_with_the_options_it_lacks() {
+    let run = Project::new("[[target]]\nname = 't'\nkernel = '{cloud}'\ncommand = 'true'\n").run_json();
+    let reason = expect_refusal(&run);
+    for option in ["CONFIG_9P_FS", "CONFIG_NET_9P_VIRTIO"] {
+        run.check(reason.contains(option), &format!("the reason does not name {option}: {reason}"));
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_exist_is_an_error_in_the_file() {
+    let project = Project::new("[[target]]\nname = 't'\nkernel = './no-such-kernel'\ncommand = 'true'\n");
+    let run = project.vmtest::<&str>([]).without_machine().run();
+    run.expect_status(78).expect_error_text("vmtest.toml:3:10").expect_error_text("no-such-kernel");
+}
+
+#[test]
+fn a_text_file_is_no_kernel() {
+    let project = Project::new("[[target]]\nname = 't'\nkernel = './notes.txt'\ncommand = 'true'\n");
+    project.write("notes.txt", "these are notes\n");
+    let reason = expect_refusal(&project.run_json());
+    assert!(reason.contains("notes.txt") && reason.contains("kernel"), "{reason}");
+}
+
+#[test]
+fn a_truncated_kernel_is_refused() {
+    let project = Project::new("[[target]]\nname = 't'\nkernel = './half'\ncommand = 'true'\n");
+    let whole = fs::read(machine::kernel("stable").image).unwrap();
+    project.write_bytes("half", &whole[..whole.len() / 2]);
+    let reason = expect_refusal(&project.run_json());
+    assert!(reason.contains("half"), "{reason}");
+}
+
+#[test]
+fn a_guest_that_powers_itself_off_is_lost() {
+    let run = Project::one("./guest-probe poweroff").with_probe().run_json();
+    run.expect_status(69).expect_verdict("lost");
+    let reason = run.finished()["reason"].as_str().unwrap().to_owned();
+    run.check(reason.contains("powered itself off"), &reason);
+}
+
+#[test]
+fn a_guest_that_reboots_is_lost_and_does_not_boot_again() {
+    let run = Project::one("./guest-probe reboot").with_probe().run_json();
+    run.expect_status(69).expect_verdict("lost");
+    let reason = run.finished()["reason"].as_str().unwrap().to_owned();
+    run.check(reason.contains("restarted"), &reason);
+    run.check(run.events_named("booted").len() == 1, "it booted again");
+}
+
+#[test]
+fn a_qemu_that_is_killed_from_outside_is_lost() {
+    let project = Project::new(&target("t", "", "echo begun; sleep 1000"));
+    let running = project.vmtest(["--format", "json"]).start();
+    running.wait_for("begun\\n");
+    kill(running.qemu(), Signal::SIGKILL).unwrap();
+    let run = running.finish();
+    run.expect_status(69).expect_verdict("lost").expect_guest_text("begun\n");
+    let reason = run.finished()["reason"].as_str().unwrap().to_owned();
+    run.check(
+        reason.contains("SIGKILL") || reason.contains("signal 9") || reason.contains("signal: 9"),
+        &reason,
+    );
+}
+
+#[test]
+fn a_kernel_that_panics_in_its_boot_is_a_kernel_bug() {
+    let run =
+        Project::new(&target("t", "kernel_args = 'rdinit=/no-such-init root=/dev/null'", "true")).run_json();
+    run.expect_status(70).expect_verdict("kernel_bug");
+    let title = run.finished()["title"].as_str().unwrap().to_owned();
+    run.check(title.contains("Kernel panic"), &title);
+}
