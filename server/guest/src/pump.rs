@@ -153,7 +153,11 @@ impl Pump {
         // A session that fails before it becomes the command says so at its end, which may be seen after its death.
         self.read_status(stream)?;
         for share in &self.shares.writable {
-            nix::unistd::syncfs(share).saying("cannot write a share back to the host")?;
+            if let Err(error) = nix::unistd::syncfs(share) {
+                // The command's own end stays the truth about the command.
+                let sentence = format!("what the command wrote may not all be on the host: {error}");
+                stream.send(&Frame::Notice(sentence))?;
+            }
         }
         let Some((status, _)) = ended else { return Err("the command has no end".to_owned()) };
         let lost = self.shares.upper.as_ref().map(lost::find).unwrap_or_default();
