@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
 use vmtest_config::{Command, KernelSystem, QemuCommand, Target};
 use vmtest_guest::wire::Exit;
 
 use crate::accelerator::{self, KvmMemory};
-use crate::clock::Clock;
+use crate::clock::{Clock, awake};
 use crate::decide::{self, BootEnd, Next, RunEnd};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind, Start};
 use crate::executor::{Executor, TargetIo};
@@ -271,8 +270,8 @@ impl Run<'_> {
         accelerator: Accelerator,
     ) -> Result<(), BootEnd> {
         let limit = self.boot_limit(accelerator);
-        let deadline = sleep_until((Instant::now() + limit).into());
-        let silence = sleep_until((Instant::now() + KVM_SILENCE).into());
+        let deadline = awake(limit);
+        let silence = awake(KVM_SILENCE);
         tokio::pin!(deadline, silence);
         let events = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
@@ -293,7 +292,7 @@ impl Run<'_> {
         let answer = live.agent.answer();
         tokio::pin!(answer);
         loop {
-            let stall = tokio::time::sleep(STALL);
+            let stall = awake(STALL);
             tokio::select! {
                 biased;
                 () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
