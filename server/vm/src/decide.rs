@@ -106,13 +106,14 @@ fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
     if let Some(sentence) = &report.fatal {
         return Verdict::BootFailed(report.failure(sentence.clone(), None));
     }
-    if let Some(cause) = &report.cause {
-        let what =
-            report.bugs.first().map_or_else(|| "the guest did not boot".to_owned(), |bug| bug.title.clone());
-        return Verdict::BootFailed(report.failure(what, Some(cause)));
-    }
+    // Silence explains nothing where QEMU itself left before there was a guest to speak.
+    let never_ran = matches!(end, BootEnd::NotStarted(_) | BootEnd::Died(_)) && !report.console_seen;
+    let cause = report.cause.as_deref().filter(|_| !never_ran);
     if let Some(bug) = report.bugs.first() {
-        return Verdict::KernelBug { title: bug.title.clone() };
+        return match cause {
+            Some(cause) => Verdict::BootFailed(report.failure(bug.title.clone(), Some(cause))),
+            None => Verdict::KernelBug { title: bug.title.clone() },
+        };
     }
     let quiet = "nothing came from the guest's console: is this a kernel for this machine, with CONFIG_SERIAL_8250_CONSOLE?";
     let slow = "set `boot_timeout` if the machine is only slow";
@@ -143,7 +144,7 @@ fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
         BootEnd::Unreachable(why) => (format!("the connection to QEMU or its guest broke: {why}"), None),
         BootEnd::Cancelled => return Verdict::Cancelled,
     };
-    Verdict::BootFailed(report.failure(reason, help))
+    Verdict::BootFailed(report.failure(reason, cause.or(help)))
 }
 
 /// How a machine that had booted came to its end.
@@ -340,10 +341,27 @@ mod tests {
 
     #[test]
     fn qemu_that_dies_under_tcg_fails_the_boot_with_its_own_words() {
-        let report = Report { qemu_stderr: vec!["invalid option".to_owned()], ..Report::default() };
+        let report = Report {
+            qemu_stderr: vec!["invalid option".to_owned()],
+            cause: Some("the kernel printed nothing".to_owned()),
+            ..Report::default()
+        };
         let next = after_boot(&BootEnd::Died("exit status: 1".to_owned()), Accelerator::Tcg, false, &report);
         let Next::GiveUp(Verdict::BootFailed(failure)) = next else { panic!("{next:?}") };
         assert!(failure.reason.contains("exit status: 1"));
         assert_eq!(failure.qemu_stderr, ["invalid option"]);
+        assert_eq!(failure.help, None, "the kernel is not to blame for QEMU's end");
+    }
+
+    #[test]
+    fn a_boot_that_took_too_long_says_so_also_when_a_cause_is_guessed() {
+        let report = Report { cause: Some("no console".to_owned()), ..Report::default() };
+        let end = BootEnd::TimedOut(Duration::from_secs(4));
+        let Next::GiveUp(Verdict::BootFailed(failure)) = after_boot(&end, Accelerator::Tcg, false, &report)
+        else {
+            panic!("a boot over its limit is not tried again")
+        };
+        assert!(failure.reason.contains("4 s"), "{}", failure.reason);
+        assert_eq!(failure.help.as_deref(), Some("no console"));
     }
 }
