@@ -12,7 +12,8 @@ Exit status:
                    a timeout, 70 on a kernel bug, 69 when the machine did not come up
   several targets  the number of targets that did not pass, at most 125
   78               an error in vmtest.toml or on the command line
-  130, 143, 129    stopped by SIGINT, SIGTERM, SIGHUP
+  130, 143, 129,   stopped by SIGINT, SIGTERM, SIGHUP,
+  131              SIGQUIT
 
 Environment:
   VMTEST_NO_UI     set to anything: plain output even on a terminal

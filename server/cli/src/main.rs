@@ -70,7 +70,8 @@ fn print(text: fmt::Arguments<'_>) -> ExitCode {
 /// Tells the user something that is not the run's own output.
 fn say(text: fmt::Arguments<'_>) {
     // One write, so that lines of several processes do not mix; standard error may be closed.
-    let _ = io::stderr().write_all(format!("vmtest: {text}\n").as_bytes());
+    let line = format!("vmtest: {text}{}", terminal::line_end());
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 fn log_to_stderr() {

@@ -29,7 +29,9 @@ impl Received {
 pub(crate) fn watch(cancel: &CancellationToken, announce: bool) -> std::io::Result<Received> {
     let received = Received::default();
     let ignored = ignored_signals();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    // SIGQUIT would leave a raw terminal behind, and a core.
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+    for kind in kinds {
         let number = kind.as_raw_value();
         // `nohup vmtest` and background jobs of a shell ask for exactly this.
         if ignored & (1 << (number - 1)) != 0 {
@@ -83,6 +85,8 @@ pub(crate) fn exit_status(verdicts: &[Verdict], received: Option<i32>, trouble: 
     match received {
         Some(number) if cancelled => u8::try_from(128 + number).unwrap_or(u8::MAX),
         _ if trouble.reader_gone => READER_GONE,
+        // Nobody stopped it but us: 130 would be a lie.
+        _ if trouble.unseen && cancelled => INCOMPLETE,
         _ => match run_exit_status(verdicts) {
             0 if trouble.incomplete => INCOMPLETE,
             status => status,
@@ -94,7 +98,9 @@ pub(crate) fn exit_status(verdicts: &[Verdict], received: Option<i32>, trouble: 
 mod tests {
     use super::*;
 
-    const FINE: Trouble = Trouble { reader_gone: false, incomplete: false };
+    const FINE: Trouble = Trouble { reader_gone: false, unseen: false, incomplete: false };
+
+    const UNSEEN: Trouble = Trouble { reader_gone: false, unseen: true, incomplete: true };
 
     #[test]
     fn a_cancelled_run_tells_the_signal() {
@@ -117,14 +123,21 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_is_told_like_sigpipe() {
-        let trouble = Trouble { reader_gone: true, incomplete: true };
+        let trouble = Trouble { reader_gone: true, ..UNSEEN };
         assert_eq!(exit_status(&[Verdict::Cancelled], None, &trouble), 141);
     }
 
     #[test]
     fn a_pass_without_its_report_is_no_success() {
-        let trouble = Trouble { reader_gone: false, incomplete: true };
+        let trouble = Trouble { incomplete: true, ..FINE };
         assert_eq!(exit_status(&[Verdict::Passed], None, &trouble), 74);
         assert_eq!(exit_status(&[Verdict::Failed { exit_code: 3 }], None, &trouble), 3);
+    }
+
+    #[test]
+    fn a_run_that_could_not_be_shown_is_an_error_of_output_and_not_the_users_stop() {
+        assert_eq!(exit_status(&[Verdict::Cancelled], None, &UNSEEN), 74);
+        assert_eq!(exit_status(&[Verdict::Cancelled], Some(2), &UNSEEN), 130);
+        assert_eq!(exit_status(&[Verdict::Failed { exit_code: 3 }], None, &UNSEEN), 3);
     }
 }

@@ -44,6 +44,11 @@ pub(crate) fn restore() {
     }
 }
 
+/// What ends a line now: a raw terminal does not go back to the first column by itself.
+pub(crate) fn line_end() -> &'static str {
+    if lock().is_some() { "\r\n" } else { "\n" }
+}
+
 fn lock() -> std::sync::MutexGuard<'static, Option<Termios>> {
     SAVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -93,6 +93,8 @@ pub(crate) enum OnFailure {
 pub(crate) struct Trouble {
     /// The reader of standard output went away.
     pub(crate) reader_gone: bool,
+    /// The run was stopped, because nobody would have seen it.
+    pub(crate) unseen: bool,
     /// Something that was asked for is not written.
     pub(crate) incomplete: bool,
 }
@@ -151,6 +153,7 @@ impl Listeners {
                 OnFailure::Ignore => return false,
                 OnFailure::CancelRun => {
                     cancel.cancel();
+                    trouble.unseen = true;
                     trouble.reader_gone |= error.kind() == io::ErrorKind::BrokenPipe;
                 }
                 OnFailure::FailAtEnd => {}
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     fn a_reader_that_goes_away_cancels_the_run_and_the_other_reports_are_written() {
         let (trouble, cancelled, ended) = drive_with_closed(io::ErrorKind::BrokenPipe, OnFailure::CancelRun);
-        assert_eq!(trouble, Trouble { reader_gone: true, incomplete: true });
+        assert_eq!(trouble, Trouble { reader_gone: true, unseen: true, incomplete: true });
         assert!(cancelled);
         assert_eq!(ended, 1);
     }
@@ -203,7 +206,7 @@ mod tests {
     #[test]
     fn a_report_that_cannot_be_written_is_remembered_and_the_run_goes_on() {
         let (trouble, cancelled, _) = drive_with_closed(io::ErrorKind::StorageFull, OnFailure::FailAtEnd);
-        assert_eq!(trouble, Trouble { reader_gone: false, incomplete: true });
+        assert_eq!(trouble, Trouble { incomplete: true, ..Trouble::default() });
         assert!(!cancelled);
     }
 
