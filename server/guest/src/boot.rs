@@ -67,7 +67,6 @@ pub(crate) fn mount_filesystems() -> Result<()> {
         // There already, if the kernel or a patched devtmpfs made it.
         let _ = symlink(target, link);
     }
-    // The kernel's default hides its messages from the test that looks for them with `dmesg`; root reads them anyway.
     fs::create_dir_all(JOB_DIR).saying(format_args!("cannot create {JOB_DIR}"))?;
     fs::create_dir_all("/vm").saying("cannot create /vm")
 }

@@ -232,6 +232,8 @@ impl Pump {
         let mut buffer = [0; 4096];
         let mut port = port;
         match port.read(&mut buffer) {
+            // The host has gone; there is nothing to wait for any more.
+            Ok(0) => self.input = None,
             Ok(count) => decoder.push(&buffer[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return Err(format!("cannot read the host's input: {error}")),

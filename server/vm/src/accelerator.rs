@@ -66,16 +66,20 @@ pub fn choose(memory: &KvmMemory) -> Choice {
     choose_by_device(Path::new("/dev/kvm"))
 }
 
-/// The accelerator that the user's own arguments choose.
+/// The accelerator that the user's own arguments choose: the first of a list, as QEMU tries them in order.
 pub fn chosen_by_user(extra_args: &[String]) -> Option<Accelerator> {
-    let kvm = |text: &str| if text.contains("kvm") { Accelerator::Kvm } else { Accelerator::Tcg };
-    extra_args.iter().enumerate().find_map(|(number, word)| match word.trim_start_matches('-') {
-        "enable-kvm" => Some(Accelerator::Kvm),
-        "accel" => Some(kvm(extra_args.get(number + 1)?)),
-        "machine" | "M" => {
-            extra_args.get(number + 1).filter(|value| value.contains("accel=")).map(|value| kvm(value))
+    let named = |name: &str| if name == "kvm" { Accelerator::Kvm } else { Accelerator::Tcg };
+    extra_args.iter().enumerate().find_map(|(number, word)| {
+        let mut value = extra_args.get(number + 1).map_or("", String::as_str).split(',');
+        match word.trim_start_matches('-') {
+            "enable-kvm" => Some(Accelerator::Kvm),
+            "accel" => value.next().filter(|name| !name.is_empty()).map(named),
+            "machine" | "M" => {
+                let list = value.find_map(|property| property.strip_prefix("accel="))?;
+                list.split(':').next().map(named)
+            }
+            _ => None,
         }
-        _ => None,
     })
 }
 
@@ -135,6 +139,7 @@ mod tests {
         assert_eq!(chosen(&["-enable-kvm"]), Some(Accelerator::Kvm));
         assert_eq!(chosen(&["-machine", "q35"]), None);
         assert_eq!(chosen(&["-M", "q35,accel=kvm:tcg"]), Some(Accelerator::Kvm));
+        assert_eq!(chosen(&["-accel", "tcg,thread=kvm"]), Some(Accelerator::Tcg));
         assert_eq!(chosen(&["-accel"]), None);
     }
 }

@@ -44,7 +44,9 @@ impl Shares {
         let mut shares = Self::default();
         let root_is_host = system.rootfs == Path::new("/");
         shares.export("root", &system.rootfs, system.root_access == RootAccess::Writable);
-        shares.export("project", project, true);
+        // A project at / is the whole host: its writes are the root's, and only `rw` lets those through.
+        let writable = project != Path::new("/") || system.root_access == RootAccess::Writable;
+        shares.export("project", project, writable);
         shares.bind("project", Path::new(PROJECT_POINT));
         if root_is_host && project != Path::new("/") {
             shares.bind("project", project);

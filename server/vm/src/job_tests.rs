@@ -49,6 +49,18 @@ fn a_project_that_is_the_root_does_not_cover_the_root() {
 }
 
 #[test]
+fn a_project_that_is_the_root_is_writable_only_where_the_root_is() {
+    let (target, mut system) = target();
+    let project = |system: &KernelSystem| {
+        let shares = Shares::new(&target, system, Path::new("/"), None);
+        shares.devices.iter().any(|device| device.tag == "project" && device.writable)
+    };
+    assert!(!project(&system));
+    system.root_access = RootAccess::Writable;
+    assert!(project(&system));
+}
+
+#[test]
 fn only_the_project_and_writable_mounts_are_exported_writable() {
     let (mut target, mut system) = target();
     let mount =

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use vmtest_config::{Arch, KernelSource, KernelSystem, QemuCommand, System, Target};
+use vmtest_config::{Arch, KernelSource, KernelSystem, QemuCommand, RootAccess, System, Target};
 use vmtest_guest::wire::{AGENT_PROGRAM, MODULE_DIR};
 
 use crate::agent::Agent;
@@ -103,6 +103,12 @@ pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> R
         .map(|tree| index(tree, &kernel.release, cache));
     if let Some(Index::NotPossible { reason }) = &module_index {
         notices.push(reason.clone());
+    }
+    if project == Path::new("/") && system.root_access != RootAccess::Writable {
+        notices.push(
+            "the project is /, so it is not shared writable: run vmtest in a directory of the project's own"
+                .to_owned(),
+        );
     }
     let shares = Shares::new(
         target,
