@@ -1,4 +1,4 @@
-//! What every run must leave as it was: FAULTS.md calls it [clean].
+//! What every run must leave as it was.
 
 use std::collections::BTreeSet;
 use std::fs;

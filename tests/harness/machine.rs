@@ -206,10 +206,11 @@ fn can_reach(path: &Path) -> bool {
 
 /// `path`, or a copy of it that the user who runs `vmtest` can read.
 fn readable(path: &Path) -> PathBuf {
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
     if test_user().is_none() || can_reach(path) {
         return path.to_owned();
     }
-    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().expect("no holder panics");
     let area = area().join("copies");
     fs::create_dir_all(&area).expect("the area is writable");

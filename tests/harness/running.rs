@@ -18,6 +18,9 @@ use super::{Outcome, machine};
 /// Longest time for any run; one that takes more has hung.
 pub const LIMIT: Duration = Duration::from_secs(180);
 
+/// How long after its end something that a run wrote may come.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// What the run has written and how it ended, as far as is known.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -155,15 +158,18 @@ impl Running {
         let mut seen = lock.lock().expect("no holder panics");
         while !done(&seen) {
             let left = LIMIT.saturating_sub(self.started.elapsed());
-            let over = seen.status.is_some() && seen.open_streams == 0;
-            if left.is_zero() || over {
+            // A terminal that somebody holds does not end with its program; what was written to it is there soon.
+            let left = if seen.status.is_some() { left.min(LAST_WORDS) } else { left };
+            let (changed_seen, waited) = changed.wait_timeout(seen, left).expect("no holder panics");
+            seen = changed_seen;
+            let over = seen.status.is_some() && (seen.open_streams == 0 || waited.timed_out());
+            if !done(&seen) && (over || waited.timed_out()) {
                 let why = if over { "ended" } else { "hung" };
                 let text = outcome_text(&self.invocation.words, &seen);
                 // A poisoned lock would hide what happened.
                 drop(seen);
                 panic!("the run {why} before {what}\n{text}");
             }
-            seen = changed.wait_timeout(seen, left).expect("no holder panics").0;
         }
     }
 

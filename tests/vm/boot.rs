@@ -82,10 +82,15 @@ fn a_qemu_that_is_killed_from_outside_is_lost() {
 }
 
 #[test]
-fn a_kernel_that_panics_in_its_boot_is_a_kernel_bug() {
-    let run =
-        Project::new(&target("t", "kernel_args = 'rdinit=/no-such-init root=/dev/null'", "true")).run_json();
-    run.expect_status(70).expect_verdict("kernel_bug");
-    let title = run.finished()["title"].as_str().unwrap().to_owned();
-    run.check(title.contains("Kernel panic"), &title);
+fn a_kernel_that_finds_no_initramfs_is_told_what_to_change() {
+    let keys = "kernel_args = 'rdinit=/no-such-init root=/dev/null'";
+    let run = Project::new(&target("t", keys, "true")).run_json();
+    run.expect_status(69).expect_verdict("boot_failed");
+    let finished = run.finished();
+    run.check(
+        finished["reason"].as_str().unwrap().contains("Unable to mount root fs"),
+        "the panic's title is missing",
+    );
+    run.check(finished["help"].as_str().unwrap().contains("rdinit="), "the help does not name the cause");
+    run.check(!finished["console"].as_array().unwrap().is_empty(), "the console's last lines are missing");
 }

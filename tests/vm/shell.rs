@@ -47,6 +47,9 @@ fn ctrl_z_stops_a_job_and_fg_continues_it() {
     shell.keys("\x1a");
     shell.wait_for("Stopped");
     shell.keys("fg\r");
+    // The command line is shown when it is typed, when it is stopped and when it goes on. What is typed before that is
+    // still the shell's.
+    shell.wait_for_times("read -r line; echo got", 3);
     shell.keys("it\r");
     shell.wait_for("got-it");
     shell.keys("exit\r");

@@ -1,6 +1,6 @@
 //! What a `vmtest.toml` says.
 //!
-//! [`KEYS`] is the one table of everything that may stand in it. [`load`] reads a whole text; [`Document`] does it in
+//! [`KEYS`] is the one table of everything that may stand in it. [`load()`] reads a whole text; [`Document`] does it in
 //! steps, so that targets can be chosen and changed in between; [`check_paths`] looks at the disk, which nothing else
 //! here does. Every [`Problem`] says what is wrong, where, and what to do.
 #![forbid(unsafe_code)]

@@ -42,7 +42,7 @@ fn pattern(mebibytes: usize) -> io::Result<()> {
 fn segfault() -> io::Result<()> {
     // SAFETY: there is none: address 8 is never mapped, so the kernel ends this process here, which is the purpose.
     unsafe { std::ptr::with_exposed_provenance_mut::<u8>(8).write_volatile(1) };
-    Ok(())
+    Err(io::Error::other("address 8 is mapped"))
 }
 
 /// What `poweroff -f` and `reboot -f` do, on a machine that has neither.
