@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{Termios, tcgetattr};
 
 use super::project::Invocation;
@@ -19,22 +21,22 @@ use super::{Outcome, machine};
 pub struct Pty {
     running: Running,
     master: File,
-    slave: OwnedFd,
+    slave: File,
     before: Termios,
 }
 
 impl Pty {
     pub(super) fn start(invocation: &Invocation<'_>, permit: Option<Permit>, rows: u16, cols: u16) -> Self {
-        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).expect("a terminal can be made");
-        let before = tcgetattr(&pty.slave).expect("it is a terminal");
+        let (master, slave) = open_terminal();
+        resize(&master, rows, cols);
+        let before = tcgetattr(&slave).expect("it is a terminal");
         if let Some(user) = machine::test_user() {
-            nix::unistd::fchown(pty.slave.as_fd(), Some(user.uid), None).expect("root may");
+            nix::unistd::fchown(slave.as_fd(), Some(user.uid), None).expect("root may");
         }
         let mark = running::new_mark();
         let mut command = running::command(invocation, &mark);
-        let slave = || Stdio::from(pty.slave.try_clone().expect("a descriptor can be copied"));
-        command.stdin(slave()).stdout(slave()).stderr(slave()).env("TERM", "xterm");
+        let copy = || Stdio::from(slave.try_clone().expect("a descriptor can be copied"));
+        command.stdin(copy()).stdout(copy()).stderr(copy()).env("TERM", "xterm");
         // As a terminal program starts it: in a session whose terminal this is.
         let take_terminal = || {
             nix::unistd::setsid()?;
@@ -48,7 +50,6 @@ impl Pty {
         unsafe { command.pre_exec(take_terminal) };
         let files = invocation.project.files();
         let child = command.spawn().expect("vmtest can be started");
-        let master = File::from(pty.master);
         let reader = master.try_clone().expect("a descriptor can be copied");
         let running = Running::watch(
             invocation,
@@ -58,7 +59,7 @@ impl Pty {
             child,
             [(Box::new(reader), |seen: &mut running::Seen| &mut seen.stdout)],
         );
-        Self { running, master, slave: pty.slave, before }
+        Self { running, master, slave, before }
     }
 
     /// Presses keys.
@@ -68,10 +69,7 @@ impl Pty {
 
     /// Changes the window's size, as a user who drags its corner.
     pub fn resize(&self, rows: u16, cols: u16) {
-        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the kernel reads a `winsize` from a pointer that is valid for the call.
-        let done = unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        resize(&self.master, rows, cols);
     }
 
     /// Waits for the end; the terminal must be as it was before.
@@ -87,6 +85,25 @@ impl Pty {
         outcome.check(after == before, "the terminal is not as it was");
         outcome
     }
+}
+
+/// Both sides of a new terminal. Opened so that no run which another test starts meanwhile can inherit them: it would keep
+/// the terminal from ending.
+fn open_terminal() -> (File, File) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags).expect("a terminal can be made");
+    grantpt(&master).expect("it is ours");
+    unlockpt(&master).expect("it is ours");
+    let name = ptsname_r(&master).expect("it has a name");
+    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(name);
+    (File::from(OwnedFd::from(master)), slave.expect("it is ours"))
+}
+
+fn resize(master: &File, rows: u16, cols: u16) {
+    let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads a `winsize` from a pointer that is valid for the call.
+    let done = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
 impl Deref for Pty {
