@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vmtest_config::Target;
@@ -39,7 +39,7 @@ pub async fn run(
 ) -> Vec<Verdict> {
     let cancel = cancel.child_token();
     let slots = Arc::new(Semaphore::new(schedule.jobs.max(1)));
-    let mut tasks = JoinSet::new();
+    let mut tasks: JoinSet<(usize, Verdict, Option<OwnedSemaphorePermit>)> = JoinSet::new();
     let mut verdicts: Vec<Verdict> = vec![Verdict::Cancelled; targets.len()];
     let mut reporters = Vec::with_capacity(targets.len());
     for (index, target) in targets.iter().enumerate() {
@@ -47,46 +47,56 @@ pub async fn run(
         reporter.send(EventKind::Queued).await;
         reporters.push(reporter);
     }
-    for ((index, target), reporter) in targets.into_iter().enumerate().zip(reporters) {
-        let (slots, executor, cancel) = (slots.clone(), executor.clone(), cancel.clone());
-        let terminal = terminal.take();
-        tasks.spawn(async move {
-            let verdict = run_target(target, slots, executor, cancel, terminal, reporter).await;
-            (index, verdict)
-        });
-    }
-    while let Some(joined) = tasks.join_next().await {
-        let Ok((index, verdict)) = joined else { continue };
-        if schedule.fail_fast && !verdict.passed() {
-            cancel.cancel();
+    let mut waiting = targets.into_iter().enumerate().zip(reporters).peekable();
+    loop {
+        tokio::select! {
+            biased;
+            Some(joined) = tasks.join_next() => {
+                // Its slot lives until here, so that with `fail_fast` no other target starts in between.
+                let Ok((index, verdict, _slot)) = joined else { continue };
+                if schedule.fail_fast && !verdict.passed() {
+                    cancel.cancel();
+                }
+                verdicts[index] = verdict;
+            }
+            // A target has its slot before it becomes a task, because tasks begin in any order.
+            slot = next_slot(&slots, &cancel), if waiting.peek().is_some() => {
+                let Some(((index, target), reporter)) = waiting.next() else { continue };
+                let (executor, cancel, terminal) = (executor.clone(), cancel.clone(), terminal.take());
+                tasks.spawn(async move {
+                    let may_run = slot.is_some();
+                    (index, run_target(target, may_run, executor, cancel, terminal, reporter).await, slot)
+                });
+            }
+            else => return verdicts,
         }
-        verdicts[index] = verdict;
     }
-    verdicts
+}
+
+/// The right to run; none when the run is cancelled.
+async fn next_slot(slots: &Arc<Semaphore>, cancel: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => None,
+        slot = slots.clone().acquire_owned() => slot.ok(),
+    }
 }
 
 async fn run_target(
     target: Target,
-    slots: Arc<Semaphore>,
+    may_run: bool,
     executor: Arc<dyn Executor>,
     cancel: CancellationToken,
     terminal: Option<Terminal>,
     mut reporter: Reporter,
 ) -> Verdict {
-    // Waiting targets queue up in file order: a tokio semaphore is fair, and tasks of one run are spawned in order.
-    let slot = tokio::select! {
-        biased;
-        () = cancel.cancelled() => None,
-        slot = slots.acquire_owned() => slot.ok(),
-    };
-    let finished = if slot.is_none() {
-        Finished::from(Verdict::Cancelled)
-    } else {
+    let finished = if may_run {
         execute(target, executor, cancel, terminal, &mut reporter).await
+    } else {
+        Finished::from(Verdict::Cancelled)
     };
     let verdict = finished.verdict.clone();
     reporter.send(EventKind::Finished(finished)).await;
-    drop(slot);
     verdict
 }
 
@@ -148,5 +158,60 @@ impl Reporter {
         self.seq += 1;
         // A listener that is gone does not stop the run: whoever wants that cancels it.
         let _ = self.events.send(event).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::executor::{Script, ScriptEnd, ScriptedExecutor};
+
+    const COUNT: usize = 100;
+
+    /// Runs so many targets one by one; returns the verdicts, and the indexes in the order in which they finished.
+    async fn run_all(
+        scripts: impl IntoIterator<Item = Verdict>,
+        fail_fast: bool,
+    ) -> (Vec<Verdict>, Vec<usize>) {
+        let mut text = String::new();
+        for number in 0..COUNT {
+            write!(text, "[[target]]\nname = '{number}'\nkernel = 'k'\ncommand = 'c'\n").unwrap();
+        }
+        let loaded = vmtest_config::load(&text, Path::new("/")).unwrap();
+        let targets = loaded.targets.into_iter().map(|resolved| resolved.target).collect();
+        let script = |verdict| Script { events: Vec::new(), end: ScriptEnd::Finish(Finished::from(verdict)) };
+        let executor = Arc::new(ScriptedExecutor::new(scripts.into_iter().map(script)));
+        let (sender, mut events) = mpsc::channel(10 * COUNT);
+        let schedule = Schedule { jobs: 1, fail_fast };
+        let cancel = CancellationToken::new();
+        let verdicts = run(RunId::new(), targets, schedule, executor, sender, cancel, None).await;
+        let mut finished = Vec::new();
+        while let Some(event) = events.recv().await {
+            if matches!(event.kind, EventKind::Finished(_)) {
+                finished.push(event.index);
+            }
+        }
+        (verdicts, finished)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn one_at_a_time_is_in_the_order_of_the_file() {
+        for _ in 0..20 {
+            let (_, finished) = run_all(vec![Verdict::Passed; COUNT], false).await;
+            assert_eq!(finished, (0..COUNT).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nothing_starts_after_the_failure_that_ends_the_run() {
+        let failed = Verdict::Failed { exit_code: 3 };
+        // A third target that starts would find no script, and be lost.
+        let (verdicts, finished) = run_all([Verdict::Passed, failed.clone()], true).await;
+        assert_eq!(verdicts[..2], [Verdict::Passed, failed]);
+        assert!(verdicts[2..].iter().all(|verdict| *verdict == Verdict::Cancelled), "{verdicts:?}");
+        assert_eq!(finished.len(), COUNT);
     }
 }
