@@ -1,0 +1,2 @@
+//! The language server of vmtest.
+#![forbid(unsafe_code)]
