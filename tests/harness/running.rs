@@ -1,7 +1,7 @@
 //! A run that goes on: what it has written so far, signals to it, its end and what it left.
 
 use std::io::{Read, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -83,7 +83,18 @@ pub(super) fn command(invocation: &Invocation<'_>, mark: &str) -> Command {
         .env("TMPDIR", base.join("tmp"))
         .env(clean::MARK, mark)
         .envs(invocation.env.iter().map(|(name, value)| (name, value)));
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(hear_signals) };
     command
+}
+
+/// What started the tests may have ignored signals, as a shell does for its background jobs; vmtest would, too.
+fn hear_signals() -> std::io::Result<()> {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGTERM] {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl)? };
+    }
+    Ok(())
 }
 
 impl Running {
