@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use vmtest_config::Target;
 
 const AFTER_HELP: &str = "\
 Exit status:
@@ -227,6 +228,16 @@ pub(crate) enum Jobs {
     Auto,
     /// This many.
     Count(usize),
+}
+
+impl Jobs {
+    /// How many of `targets` run at once.
+    pub(crate) fn number(self, targets: &[Target]) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Auto => vmtest_vm::capacity::auto(targets),
+        }
+    }
 }
 
 impl FromStr for Jobs {

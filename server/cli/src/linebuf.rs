@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sanitize;
+use vmtest_vm::sanitize;
 
 /// Lines kept from the beginning.
 const HEAD: usize = 100;

@@ -4,18 +4,15 @@
 mod args;
 mod command;
 mod executor;
-mod jobs;
 mod linebuf;
 mod paint;
 mod problems;
 mod project;
 mod reporter;
-mod sanitize;
 mod shell;
 mod signals;
 mod spool;
 mod terminal;
-mod wording;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -3,6 +3,7 @@
 pub mod accelerator;
 pub mod agent;
 mod agent_client;
+pub mod capacity;
 mod clock;
 pub mod console;
 mod decide;
@@ -13,6 +14,7 @@ mod job;
 pub mod kernel;
 mod line_limit;
 mod live;
+pub mod logs;
 pub mod modules;
 #[cfg(test)]
 mod mutate;
@@ -20,8 +22,10 @@ mod prepare;
 pub mod qemu;
 mod qemu_executor;
 pub mod runner;
+pub mod sanitize;
 mod stream;
 mod typing;
 pub mod verdict;
+pub mod wording;
 
 pub use qemu_executor::QemuExecutor;

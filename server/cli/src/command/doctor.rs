@@ -15,7 +15,7 @@ use vmtest_vm::kernel::{Kernel, ModuleSearch};
 
 use crate::executor::cache;
 use crate::paint::Paint;
-use crate::sanitize;
+use vmtest_vm::sanitize;
 
 /// Looks, prints and fails when something is missing without which nothing runs.
 pub(crate) fn doctor() -> ExitCode {

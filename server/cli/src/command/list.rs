@@ -8,7 +8,7 @@ use vmtest_config::{Command, ImageSource, KernelSource, LineIndex, Resolved, Sys
 
 use crate::args::{ListArgs, ListFormat};
 use crate::project::{Choice, File};
-use crate::sanitize;
+use vmtest_vm::sanitize;
 
 /// Prints them.
 pub(crate) fn list(args: &ListArgs) -> ExitCode {

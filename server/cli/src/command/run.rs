@@ -21,11 +21,11 @@ use crate::project::{self, Project};
 use crate::reporter::json::Json;
 use crate::reporter::junit::JUnit;
 use crate::reporter::live::{self, Live};
-use crate::reporter::logs::{LogPaths, Logs};
 use crate::reporter::plain::{Plain, Style};
 use crate::reporter::{Clock, Listener, OnFailure, Reporter, Trouble, drive, github};
 use crate::shell::{self, Keyboard, Shell};
-use crate::{jobs, signals};
+use crate::signals;
+use vmtest_vm::logs::{LogPaths, Logs};
 
 /// Events between the run and its reports; a full channel makes the guests wait.
 const EVENTS: usize = 256;
@@ -75,7 +75,7 @@ async fn carry_out(
             return EXIT_CONFIG;
         }
     };
-    let schedule = Schedule { jobs: jobs::jobs(args.jobs, &project.targets), fail_fast: args.fail_fast };
+    let schedule = Schedule { jobs: args.jobs.number(&project.targets), fail_fast: args.fail_fast };
     let (terminal, keyboard) = match display {
         Display::Shell => {
             let (terminal, keyboard) = shell::connect(cancel.clone());

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use super::{Reporter, Summary};
-use crate::wording;
+use vmtest_vm::{sanitize, wording};
 
 /// Where a target stands in its file, for annotations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ fn table(summary: &Summary) -> String {
 /// Text of a table's cell: no markup, no line break, no new cell.
 fn cell(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
-    for c in crate::sanitize::line(text.replace('\n', " ").as_bytes()).chars() {
+    for c in sanitize::line(text.replace('\n', " ").as_bytes()).chars() {
         match c {
             '&' => cell.push_str("&amp;"),
             '<' => cell.push_str("&lt;"),

@@ -11,7 +11,7 @@ use vmtest_vm::verdict::Verdict;
 
 use super::{Reporter, Summary, TargetResult};
 use crate::spool::HeadTail;
-use crate::{sanitize, wording};
+use vmtest_vm::{sanitize, wording};
 
 /// Output kept of one target.
 const PER_TARGET: usize = 10 << 20;

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use vmtest_vm::event::{EventKind, Finished, RunEvent, Start};
 use vmtest_vm::verdict::Verdict;
 
-use super::logs::LogPaths;
 use super::{Clock, Reporter, Summary};
 use crate::linebuf::LineBuffer;
 use crate::paint::Paint;
-use crate::wording::Said;
-use crate::{sanitize, wording};
+use vmtest_vm::logs::LogPaths;
+use vmtest_vm::wording::Said;
+use vmtest_vm::{sanitize, wording};
 
 /// Lines of a window.
 const WINDOW: usize = 8;
@@ -322,8 +322,8 @@ mod tests {
     use vmtest_vm::verdict::Verdict;
 
     use super::*;
-    use crate::reporter::logs::Logs;
     use crate::reporter::testing::{self, Scripted, Written, passing, scripted, stdout};
+    use vmtest_vm::logs::Logs;
 
     fn options(one_liner: bool, targets: usize) -> Options {
         Options {

@@ -4,7 +4,6 @@ pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod junit;
 pub(crate) mod live;
-pub(crate) mod logs;
 pub(crate) mod plain;
 #[cfg(test)]
 mod testing;
@@ -16,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vmtest_vm::event::{EventKind, Finished, RunEvent};
+use vmtest_vm::logs::Logs;
 use vmtest_vm::verdict::Verdict;
 
 /// One listener.
@@ -35,6 +35,16 @@ pub(crate) trait Reporter: Send {
 
     /// The run is over.
     fn end(&mut self, summary: &Summary) -> io::Result<()>;
+}
+
+impl Reporter for Logs {
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        self.event(event)
+    }
+
+    fn end(&mut self, _: &Summary) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A whole run, when it is over.

@@ -16,8 +16,8 @@ use vmtest_vm::verdict::Verdict;
 use super::github::Commands;
 use super::{Reporter, Summary};
 use crate::spool::Spool;
-use crate::wording::Said;
-use crate::{sanitize, wording};
+use vmtest_vm::wording::Said;
+use vmtest_vm::{sanitize, wording};
 
 /// Notes kept for a target that waits for the floor.
 const NOTES: usize = 100;

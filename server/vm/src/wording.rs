@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::event::{Durations, LostWrites};
+use crate::verdict::{Failure, Verdict};
 use nix::sys::signal::Signal;
-use vmtest_vm::event::{Durations, LostWrites};
-use vmtest_vm::verdict::{Failure, Verdict};
 
 use crate::sanitize;
 
 /// `0.9 s`, `75.0 s`.
-pub(crate) fn seconds(duration: Duration) -> String {
+pub fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
@@ -20,12 +20,12 @@ fn limit(duration: Duration) -> String {
 }
 
 /// `SIGSEGV`; none for a real-time signal.
-pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
+pub fn signal_name(signal: i32) -> Option<&'static str> {
     Signal::try_from(signal).ok().map(Signal::as_str)
 }
 
 /// The word that the summary counts.
-pub(crate) fn kind(verdict: &Verdict) -> &'static str {
+pub fn kind(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Passed => "passed",
         Verdict::Failed { .. } => "failed",
@@ -39,7 +39,7 @@ pub(crate) fn kind(verdict: &Verdict) -> &'static str {
 }
 
 /// One line that says what went wrong; none when nothing did. Scripts look for the first of these.
-pub(crate) fn headline(verdict: &Verdict) -> Option<String> {
+pub fn headline(verdict: &Verdict) -> Option<String> {
     let line = match verdict {
         Verdict::Passed => return None,
         Verdict::Failed { exit_code } => format!("Command failed with exit code: {exit_code}"),
@@ -58,7 +58,7 @@ pub(crate) fn headline(verdict: &Verdict) -> Option<String> {
 
 /// What to know beyond the headline. Every line of the guest or of QEMU starts with a bar, so that it cannot pass for a
 /// line of vmtest.
-pub(crate) fn details(verdict: &Verdict, excerpt: &[String]) -> Vec<String> {
+pub fn details(verdict: &Verdict, excerpt: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     match verdict {
         Verdict::KernelBug { .. } => quote(&mut lines, "The kernel's console said:", excerpt),
@@ -80,7 +80,7 @@ pub(crate) fn details(verdict: &Verdict, excerpt: &[String]) -> Vec<String> {
 }
 
 /// A bug of the kernel that did not decide the verdict, because the target has `fail_on_kernel_bug = false`.
-pub(crate) fn tolerated_bug(verdict: &Verdict, title: &str) -> Option<String> {
+pub fn tolerated_bug(verdict: &Verdict, title: &str) -> Option<String> {
     let decides = matches!(verdict, Verdict::KernelBug { .. });
     (!decides).then(|| format!("the kernel reported a bug: {}", sanitize::line(title.as_bytes())))
 }
@@ -95,18 +95,18 @@ fn quote(lines: &mut Vec<String>, title: &str, quoted: &[String]) {
 
 /// Remembers what was said in a run: what is true of the machine is told by every target, and read once.
 #[derive(Debug, Default)]
-pub(crate) struct Said(std::collections::HashSet<String>);
+pub struct Said(std::collections::HashSet<String>);
 
 impl Said {
     /// Whether `message` is new.
-    pub(crate) fn first_time(&mut self, message: &str) -> bool {
+    pub fn first_time(&mut self, message: &str) -> bool {
         const REMEMBERED: usize = 1000;
         !self.0.contains(message) && (self.0.len() >= REMEMBERED || self.0.insert(message.to_owned()))
     }
 }
 
 /// What the user would look for in vain; none when nothing was lost.
-pub(crate) fn lost_writes(lost: &LostWrites) -> Option<String> {
+pub fn lost_writes(lost: &LostWrites) -> Option<String> {
     const SHOWN: usize = 5;
     if lost.count == 0 {
         return None;
@@ -126,7 +126,7 @@ pub(crate) fn lost_writes(lost: &LostWrites) -> Option<String> {
 }
 
 /// `boot 0.4 s, set-up 0.1 s, command 2.0 s`.
-pub(crate) fn phases(durations: &Durations) -> String {
+pub fn phases(durations: &Durations) -> String {
     format!(
         "boot {}, set-up {}, command {}",
         seconds(durations.boot),
@@ -136,7 +136,7 @@ pub(crate) fn phases(durations: &Durations) -> String {
 }
 
 /// `3 passed, 1 failed, 1 killed in 12.3 s`.
-pub(crate) fn summary<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>, elapsed: Duration) -> String {
+pub fn summary<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>, elapsed: Duration) -> String {
     const ORDER: [&str; 8] =
         ["passed", "failed", "killed", "timed out", "kernel bug", "boot failed", "lost", "cancelled"];
     let mut counts = [0usize; ORDER.len()];

@@ -5,9 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use vmtest_vm::event::{EventKind, RunEvent};
-
-use super::{Reporter, Summary};
+use crate::event::{EventKind, RunEvent};
 use crate::wording;
 
 /// Runs whose logs are kept when nobody said where.
@@ -16,7 +14,8 @@ const KEPT_RUNS: usize = 10;
 const NAME: usize = 80;
 
 /// Writes log files.
-pub(crate) struct Logs {
+#[derive(Debug)]
+pub struct Logs {
     folder: PathBuf,
     /// Digits of the largest index, so that files sort as targets do.
     digits: usize,
@@ -31,14 +30,14 @@ struct Files {
 
 impl Logs {
     /// Writes into `folder`, which is made and tried.
-    pub(crate) fn create(folder: PathBuf, targets: usize) -> io::Result<Self> {
+    pub fn create(folder: PathBuf, targets: usize) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         tempfile::tempfile_in(&folder)?;
         Ok(Self { folder, digits: targets.to_string().len().max(2), open: BTreeMap::new() })
     }
 
     /// Writes into a folder for `run_id` among the last runs, and lets the oldest go.
-    pub(crate) fn create_default(run_id: &str, targets: usize) -> Option<Self> {
+    pub fn create_default(run_id: &str, targets: usize) -> Option<Self> {
         let runs = runs_folder(std::env::var_os("XDG_STATE_HOME").map(PathBuf::from), std::env::home_dir())?;
         let logs = Self::create(runs.join(run_id), targets).ok()?;
         // A log holds what the guest printed, secrets perhaps.
@@ -49,12 +48,12 @@ impl Logs {
     }
 
     /// Where the output of a target goes.
-    pub(crate) fn output_file(&self, index: usize, name: &str) -> PathBuf {
+    pub fn output_file(&self, index: usize, name: &str) -> PathBuf {
         self.folder.join(format!("{}.log", self.stem(index, name)))
     }
 
     /// Where files go, for reports that name them.
-    pub(crate) fn paths(&self) -> LogPaths {
+    pub fn paths(&self) -> LogPaths {
         LogPaths(Some(Self { folder: self.folder.clone(), digits: self.digits, open: BTreeMap::new() }))
     }
 
@@ -76,18 +75,19 @@ impl Logs {
 }
 
 /// Names log files for other reports; empty when there are none.
-#[derive(Default)]
-pub(crate) struct LogPaths(Option<Logs>);
+#[derive(Debug, Default)]
+pub struct LogPaths(Option<Logs>);
 
 impl LogPaths {
     /// Where the output of a target goes.
-    pub(crate) fn output_file(&self, index: usize, name: &str) -> Option<PathBuf> {
+    pub fn output_file(&self, index: usize, name: &str) -> Option<PathBuf> {
         self.0.as_ref().map(|logs| logs.output_file(index, name))
     }
 }
 
-impl Reporter for Logs {
-    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+impl Logs {
+    /// Writes what belongs into the files of the event's target.
+    pub fn event(&mut self, event: &RunEvent) -> io::Result<()> {
         match &event.kind {
             EventKind::Queued => Ok(()),
             EventKind::Output(output) => self.files(event)?.output.write_all(&output.data),
@@ -104,10 +104,6 @@ impl Reporter for Logs {
             }
             _ => self.files(event).map(drop),
         }
-    }
-
-    fn end(&mut self, _: &Summary) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -156,21 +152,30 @@ fn parse_run_id(name: &str) -> Option<(u128, u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use vmtest_vm::event::RunId;
+    use bytes::Bytes;
 
     use super::*;
-    use crate::reporter::testing::{self, passing};
+    use crate::event::{Output, OutputStream, RunId};
+    use crate::verdict::Verdict;
 
     #[test]
     fn output_and_console_are_in_files_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
-        let logs = Logs::create(folder.path().join("logs"), 2).unwrap();
-        testing::report(vec![passing("a/../b c", b"\xffhi\n"), passing("x", b"")], logs);
+        let mut logs = Logs::create(folder.path().join("logs"), 2).unwrap();
+        let mut say = |index, target: &str, kind| {
+            logs.event(&RunEvent { run_id: RunId::new(), target: target.into(), index, seq: 0, kind })
+                .unwrap();
+        };
+        let output = Output { stream: OutputStream::Stdout, data: Bytes::from_static(b"\xffhi\n") };
+        say(0, "a/../b c", EventKind::Console { line: "Linux version 6.1".into() });
+        say(0, "a/../b c", EventKind::Output(output));
+        say(0, "a/../b c", EventKind::Finished(Verdict::Passed.into()));
+        say(1, "x", EventKind::Preparing);
         let read = |name: &str| fs::read(folder.path().join("logs").join(name)).unwrap();
         assert_eq!(read("01-a_.._b_c.log"), b"\xffhi\n");
         assert_eq!(
             String::from_utf8(read("01-a_.._b_c.console.log")).unwrap(),
-            "Linux version 6.1\nvmtest: passed (boot 0.7 s, set-up 0.1 s, command 0.1 s)\n"
+            "Linux version 6.1\nvmtest: passed (boot 0.0 s, set-up 0.0 s, command 0.0 s)\n"
         );
         assert_eq!(read("02-x.log"), b"");
     }

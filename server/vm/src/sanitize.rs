@@ -2,7 +2,7 @@
 
 /// The text of one line as a terminal would leave it, with nothing in it that a terminal obeys: no escape sequence, no
 /// control character, no change of writing direction; a tab becomes spaces.
-pub(crate) fn line(bytes: &[u8]) -> String {
+pub fn line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_end_matches(['\r', '\n']);
     // A carriage return starts the line over, as progress bars do: the last state is the one to show.
@@ -26,7 +26,7 @@ pub(crate) fn line(bytes: &[u8]) -> String {
 }
 
 /// Text that XML 1.0 allows, without escape sequences; escaping is the writer's.
-pub(crate) fn xml(text: &str) -> String {
+pub fn xml(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     Printable::new(&text).map(|c| if matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c }).collect()
 }

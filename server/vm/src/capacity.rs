@@ -1,26 +1,19 @@
-//! How many targets run at once.
+//! How many virtual machines this computer can run at once.
 
 use std::num::NonZero;
 use std::path::Path;
 
 use vmtest_config::Target;
 
-use crate::args::Jobs;
-
-/// The number of targets to run at once.
-pub(crate) fn jobs(jobs: Jobs, targets: &[Target]) -> usize {
-    match jobs {
-        Jobs::Count(count) => count,
-        Jobs::Auto => {
-            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-            let largest = targets.iter().map(|target| target.vm.memory.bytes).max().unwrap_or(0);
-            auto(processors, available_memory(), largest)
-        }
-    }
+/// The number of `targets` to run at once: what `-j auto` means.
+pub fn auto(targets: &[Target]) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let largest = targets.iter().map(|target| target.vm.memory.bytes).max().unwrap_or(0);
+    at_once(processors, available_memory(), largest)
 }
 
 /// As many as there are processors, and no more than fit into memory; at least one.
-fn auto(processors: usize, available: Option<u64>, largest: u64) -> usize {
+fn at_once(processors: usize, available: Option<u64>, largest: u64) -> usize {
     let fit = match available {
         Some(available) if largest > 0 => usize::try_from(available / largest).unwrap_or(usize::MAX),
         _ => usize::MAX,
@@ -53,14 +46,14 @@ mod tests {
 
     #[test]
     fn auto_is_bounded_by_processors_and_by_memory() {
-        assert_eq!(auto(8, Some(64 * GIB), 4 * GIB), 8);
-        assert_eq!(auto(8, Some(15 * GIB), 4 * GIB), 3);
-        assert_eq!(auto(8, None, 4 * GIB), 8);
+        assert_eq!(at_once(8, Some(64 * GIB), 4 * GIB), 8);
+        assert_eq!(at_once(8, Some(15 * GIB), 4 * GIB), 3);
+        assert_eq!(at_once(8, None, 4 * GIB), 8);
     }
 
     #[test]
     fn auto_is_never_none() {
-        assert_eq!(auto(8, Some(GIB), 4 * GIB), 1);
+        assert_eq!(at_once(8, Some(GIB), 4 * GIB), 1);
     }
 
     #[test]
