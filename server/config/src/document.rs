@@ -53,6 +53,26 @@ impl<'t> Document<'t> {
     /// Fails with every syntax error, or with what is wrong with `target` itself.
     pub fn parse(text: &'t str, base: &Path) -> Result<Self, Vec<Problem>> {
         let table = syntax::parse(text)?;
+        let (mut document, mut errors) = Self::read(table, text, base);
+        if errors.is_empty() {
+            return Ok(document);
+        }
+        errors.append(&mut document.problems);
+        errors.sort_by_key(|problem| problem.span.start);
+        Err(errors)
+    }
+
+    /// Reads as much of a text as is right, for who must say something about the rest of a broken one; gives what is
+    /// wrong with the syntax or with `target` itself, too.
+    pub fn recover(text: &'t str, base: &Path) -> (Self, Vec<Problem>) {
+        let (table, mut problems) = syntax::recover(text);
+        let (document, errors) = Self::read(table, text, base);
+        problems.extend(errors);
+        (document, problems)
+    }
+
+    /// The document, and what is wrong with `target` itself.
+    fn read(table: DeTable<'t>, text: &'t str, base: &Path) -> (Self, Vec<Problem>) {
         let mut document = Self::empty(text, base);
         let mut found = false;
         let mut errors = Vec::new();
@@ -68,12 +88,7 @@ impl<'t> Document<'t> {
             let at = text.strip_prefix(crate::problem::BOM).map_or(0, |rest| text.len() - rest.len());
             errors.push(no_targets(at..at));
         }
-        if errors.is_empty() {
-            return Ok(document);
-        }
-        errors.append(&mut document.problems);
-        errors.sort_by_key(|problem| problem.span.start);
-        Err(errors)
+        (document, errors)
     }
 
     pub(crate) fn empty(text: &'t str, base: &Path) -> Self {

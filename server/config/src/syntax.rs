@@ -39,18 +39,23 @@ fn too_large(size: usize) -> Problem {
 
 /// Reads a whole file.
 pub(crate) fn parse(text: &str) -> Result<DeTable<'_>, Vec<Problem>> {
+    let (table, problems) = recover(text);
+    if problems.is_empty() { Ok(table) } else { Err(problems) }
+}
+
+/// Reads as much of a file as is right; empty where it is beyond the limits.
+pub(crate) fn recover(text: &str) -> (DeTable<'_>, Vec<Problem>) {
     if text.len() > MAX_FILE_SIZE {
-        return Err(vec![too_large(text.len())]);
+        return (DeTable::new(), vec![too_large(text.len())]);
     }
     if let Some(span) = too_deep(text) {
-        return Err(vec![
-            Problem::error("too_deep", span, format!("nested deeper than {MAX_DEPTH} levels"))
-                .help("no key of vmtest.toml needs more than five"),
-        ]);
+        let problem = Problem::error("too_deep", span, format!("nested deeper than {MAX_DEPTH} levels"))
+            .help("no key of vmtest.toml needs more than five");
+        return (DeTable::new(), vec![problem]);
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
-        return Ok(table.into_inner());
+        return (table.into_inner(), Vec::new());
     }
     let table = DeValue::Table(table.into_inner());
     let keys = Keys::of(&table);
@@ -65,7 +70,8 @@ pub(crate) fn parse(text: &str) -> Result<DeTable<'_>, Vec<Problem>> {
             problems.push(problem(text, &keys, span, message));
         }
     }
-    Err(problems)
+    let DeValue::Table(table) = table else { return (DeTable::new(), problems) };
+    (table, problems)
 }
 
 /// Reads one value, as after a `=`; none when it is not TOML.

@@ -1,0 +1,102 @@
+//! A text, and what is known about it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use vmtest_config::{Document, MAX_FILE_SIZE, Problem, Purpose, Resolved};
+
+use crate::model::Section;
+use crate::scan::{Piece, Scan, scan};
+
+/// A text that is shown in an editor, ready for questions.
+///
+/// Nothing is read before something asks for it, and nothing twice.
+#[derive(Debug)]
+pub struct Analysis {
+    text: String,
+    base: PathBuf,
+    scan: OnceLock<Scan>,
+    head: OnceLock<Section>,
+    targets: OnceLock<Vec<OnceLock<Section>>>,
+}
+
+/// One target as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetOutline {
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// Its `[[target]]`.
+    pub header: Range<usize>,
+    /// From its header to the end of its last key.
+    pub range: Range<usize>,
+}
+
+impl Analysis {
+    /// Takes a text; relative paths in it start at `base`, the directory of the file.
+    pub fn new(text: impl Into<String>, base: &Path) -> Self {
+        Self {
+            text: text.into(),
+            base: base.to_owned(),
+            scan: OnceLock::new(),
+            head: OnceLock::new(),
+            targets: OnceLock::new(),
+        }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The directory that relative paths start at.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Every target in the order of the text, also those that cannot run.
+    pub fn targets(&self) -> Vec<TargetOutline> {
+        let outline = |target: &Section| TargetOutline {
+            name: target.name().to_owned(),
+            header: target.header_range(),
+            range: target.range.start..target.end(),
+        };
+        self.sections().map(outline).collect()
+    }
+
+    /// The targets as they would run; where the file has an error, everything that is wrong with it.
+    pub fn resolve(&self) -> Result<Vec<Resolved>, Vec<Problem>> {
+        Document::parse(&self.text, &self.base)?.resolve(Purpose::Run).map(|loaded| loaded.targets)
+    }
+
+    /// Where the pieces are; nothing of a text that is too large.
+    pub(crate) fn scan(&self) -> &Scan {
+        let text = if self.text.len() > MAX_FILE_SIZE { "" } else { self.text.as_str() };
+        self.scan.get_or_init(|| scan(text))
+    }
+
+    /// What stands before the first target.
+    pub(crate) fn head(&self) -> &Section {
+        self.head.get_or_init(|| Section::read(&self.text, &self.scan().head))
+    }
+
+    /// The targets in the order of the text.
+    pub(crate) fn sections(&self) -> impl DoubleEndedIterator<Item = &Section> + ExactSizeIterator {
+        (0..self.scan().targets.len()).map(|index| self.section(index))
+    }
+
+    /// The piece of the text that an offset lies in; at the border of two, the one that ends there.
+    pub(crate) fn section_at(&self, offset: usize) -> &Section {
+        let after = self.scan().targets.partition_point(|piece: &Piece| piece.range.start < offset);
+        match after.checked_sub(1) {
+            Some(index) => self.section(index),
+            None => self.head(),
+        }
+    }
+
+    fn section(&self, index: usize) -> &Section {
+        let pieces = &self.scan().targets;
+        let sections = self.targets.get_or_init(|| pieces.iter().map(|_| OnceLock::new()).collect());
+        sections[index].get_or_init(|| Section::read(&self.text, &pieces[index]))
+    }
+}

@@ -1,0 +1,451 @@
+//! What a piece of the file says, with the place of everything: plain values, made from the syntax tree at once, because
+//! its nodes cannot leave their thread and its DOM takes quadratic time.
+
+use std::ops::Range;
+
+use taplo::rowan::NodeOrToken;
+use taplo::syntax::{SyntaxKind as Kind, SyntaxNode, SyntaxToken};
+use vmtest_config::{KEYS, Key};
+
+use crate::scan::Piece;
+
+/// A piece of the file: a target, or what stands before the first.
+#[derive(Debug, Default)]
+pub(crate) struct Section {
+    /// All of it, up to the next target.
+    pub(crate) range: Range<usize>,
+    /// Its tables; the first is the target itself, or what has no header.
+    pub(crate) tables: Vec<Table>,
+    /// The comments.
+    pub(crate) comments: Vec<Range<usize>>,
+}
+
+/// A table: its header, if it has one, and what stands below.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) header: Option<Header>,
+    pub(crate) entries: Vec<Entry>,
+    /// From the header to the next; what follows the last entry included.
+    pub(crate) range: Range<usize>,
+}
+
+/// `[target.vm]` or `[[target]]`.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) path: Vec<Part>,
+    /// Whether it has double brackets.
+    pub(crate) array: bool,
+    /// Brackets included.
+    pub(crate) range: Range<usize>,
+}
+
+/// One part of a dotted key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Without quotes and escapes.
+    pub(crate) name: String,
+    /// Quotes included.
+    pub(crate) range: Range<usize>,
+}
+
+/// `key = value`, or as much of it as there is.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) path: Vec<Part>,
+    /// The `=`.
+    pub(crate) equals: Option<usize>,
+    pub(crate) value: Option<Value>,
+    /// From the key to the end of the value.
+    pub(crate) range: Range<usize>,
+}
+
+/// What stands after the `=`.
+#[derive(Debug)]
+pub(crate) struct Value {
+    pub(crate) range: Range<usize>,
+    pub(crate) kind: ValueKind,
+}
+
+/// What a value is.
+#[derive(Debug)]
+pub(crate) enum ValueKind {
+    String(Text),
+    Bool(bool),
+    Number,
+    Date,
+    Array(Vec<Value>),
+    Table(Vec<Entry>),
+    /// Something without a meaning.
+    Invalid,
+}
+
+/// A string.
+#[derive(Debug)]
+pub(crate) struct Text {
+    /// What it means: escapes resolved.
+    pub(crate) value: String,
+    /// What stands between the quotes.
+    pub(crate) content: Range<usize>,
+    /// Whether what stands there is what it means, byte for byte.
+    pub(crate) verbatim: bool,
+}
+
+/// A key that is given somewhere, with everything that a feature wants to know of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Field<'m> {
+    /// The row of the key table; none for an unknown key.
+    pub(crate) row: Option<&'static Key>,
+    /// The row of the table that it stands in; none outside the targets.
+    pub(crate) parent: Option<&'static Key>,
+    /// Its own part of the dotted key.
+    pub(crate) part: &'m Part,
+    /// The name of the mount or whatever else the user called the table above it.
+    pub(crate) map_name: Option<&'m str>,
+    /// What it is set to; none for a table's header and for the first parts of a dotted key.
+    pub(crate) value: Option<&'m Value>,
+    /// The line that gives it; none where it is a header.
+    pub(crate) entry: Option<&'m Entry>,
+    /// How many inline tables it is in.
+    pub(crate) inline: usize,
+}
+
+impl Section {
+    /// Reads one piece of `text`; empty where it is too deep to be read.
+    pub(crate) fn read(text: &str, piece: &Piece) -> Self {
+        let mut section = Self { range: piece.range.clone(), ..Self::default() };
+        let first = piece.range.start..piece.range.start;
+        section.tables.push(Table { range: first, ..Table::default() });
+        let Some(own) = piece.parsable(text) else { return section };
+        let reader = Reader { text, start: piece.range.start, piece };
+        let tree = taplo::parser::parse(&own).into_syntax();
+        for element in tree.children_with_tokens() {
+            match element {
+                NodeOrToken::Node(node) => match node.kind() {
+                    Kind::TABLE_HEADER | Kind::TABLE_ARRAY_HEADER => section.header(reader.header(&node)),
+                    Kind::ENTRY => {
+                        reader.comments(&node, &mut section.comments);
+                        section.last_table().entries.push(reader.entry(&node));
+                    }
+                    _ => {}
+                },
+                NodeOrToken::Token(token) if token.kind() == Kind::COMMENT => {
+                    section.comments.push(reader.range(&token));
+                }
+                NodeOrToken::Token(_) => {}
+            }
+        }
+        section.last_table().range.end = piece.range.end;
+        section
+    }
+
+    fn header(&mut self, header: Header) {
+        let start = header.range.start;
+        let last = self.last_table();
+        last.range.end = start;
+        if last.header.is_none() && last.entries.is_empty() {
+            self.tables.clear();
+        }
+        let range = start..start;
+        self.tables.push(Table { header: Some(header), entries: Vec::new(), range });
+    }
+
+    fn last_table(&mut self) -> &mut Table {
+        if self.tables.is_empty() {
+            self.tables.push(Table::default());
+        }
+        let last = self.tables.len() - 1;
+        &mut self.tables[last]
+    }
+
+    /// The header of the target; empty for what stands before the first.
+    pub(crate) fn header_range(&self) -> Range<usize> {
+        let header = self.tables.first().and_then(|table| table.header.as_ref());
+        header.map_or(self.range.start..self.range.start, |header| header.range.clone())
+    }
+
+    /// Every key that is given, in the order of the text.
+    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
+        let mut fields = Vec::new();
+        for table in &self.tables {
+            let mut place = Place::default();
+            if let Some(header) = &table.header {
+                for part in &header.path {
+                    place.enter(part, None, None, &mut fields);
+                }
+            }
+            for entry in &table.entries {
+                place.clone().entry(entry, &mut fields);
+            }
+        }
+        fields
+    }
+
+    /// The value of a key, by its path in the target: `vm.memory`.
+    pub(crate) fn value(&self, path: &str) -> Option<&Value> {
+        let of = |field: &Field<'_>| field.row.is_some_and(|row| row.in_target() == path);
+        self.fields().into_iter().find(of).and_then(|field| field.value)
+    }
+
+    /// The string that a key is set to.
+    pub(crate) fn string(&self, path: &str) -> Option<&Text> {
+        self.value(path).and_then(Value::text)
+    }
+
+    /// What the target is called; empty where it has no name.
+    pub(crate) fn name(&self) -> &str {
+        self.string("name").map_or("", |text| &text.value)
+    }
+
+    /// Where the last thing in it ends: blank lines and comments that follow are the next target's.
+    pub(crate) fn end(&self) -> usize {
+        let ends = self.tables.iter().flat_map(|table| {
+            let header = table.header.as_ref().map(|header| header.range.end);
+            header.into_iter().chain(table.entries.last().map(|entry| entry.range.end))
+        });
+        ends.max().unwrap_or(self.range.start)
+    }
+}
+
+impl Table {
+    /// Where its last line ends.
+    pub(crate) fn end(&self) -> usize {
+        let header = self.header.as_ref().map(|header| header.range.end);
+        self.entries.last().map(|entry| entry.range.end).or(header).unwrap_or(self.range.start)
+    }
+
+    /// The row of the table itself; the outer none where it is unknown, the inner where it is the file.
+    pub(crate) fn row(&self) -> Option<Option<&'static Key>> {
+        let mut row = None;
+        for part in self.header.iter().flat_map(|header| &header.path) {
+            row = Some(child(Some(row), &part.name)?);
+        }
+        Some(row)
+    }
+}
+
+impl Value {
+    /// The string that it is.
+    pub(crate) fn text(&self) -> Option<&Text> {
+        match &self.kind {
+            ValueKind::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Where a walk over keys is in the key table.
+#[derive(Debug, Clone, Default)]
+struct Place<'m> {
+    /// None in a table that is unknown; the inner none at the top of the file.
+    row: Option<Option<&'static Key>>,
+    started: bool,
+    map_name: Option<&'m str>,
+    inline: usize,
+}
+
+impl<'m> Place<'m> {
+    fn row(&self) -> Option<Option<&'static Key>> {
+        if self.started { self.row } else { Some(None) }
+    }
+
+    /// Goes down one part of a dotted key, and notes it.
+    fn enter(
+        &mut self,
+        part: &'m Part,
+        value: Option<&'m Value>,
+        entry: Option<&'m Entry>,
+        fields: &mut Vec<Field<'m>>,
+    ) {
+        let parent = self.row();
+        let row = child(parent, &part.name);
+        if row.is_some_and(|row| row.name() == "*") {
+            self.map_name = Some(&part.name);
+        }
+        fields.push(Field {
+            row,
+            parent: parent.flatten(),
+            part,
+            map_name: self.map_name,
+            value,
+            entry,
+            inline: self.inline,
+        });
+        self.started = true;
+        self.row = row.map(Some);
+    }
+
+    fn entry(mut self, entry: &'m Entry, fields: &mut Vec<Field<'m>>) {
+        let Some((last, parents)) = entry.path.split_last() else { return };
+        for part in parents {
+            self.enter(part, None, Some(entry), fields);
+        }
+        self.enter(last, entry.value.as_ref(), Some(entry), fields);
+        if let Some(Value { kind: ValueKind::Table(entries), .. }) = &entry.value {
+            self.inline += 1;
+            for entry in entries {
+                self.clone().entry(entry, fields);
+            }
+        }
+    }
+}
+
+/// The row of a key in a table; the outer none where the table is unknown, the inner where it is the file itself.
+pub(crate) fn child(table: Option<Option<&'static Key>>, name: &str) -> Option<&'static Key> {
+    match table? {
+        None => KEYS.iter().find(|key| key.parent_path().is_none() && key.path == name),
+        Some(table) => table.child(name),
+    }
+}
+
+/// Makes plain values of syntax nodes.
+struct Reader<'r> {
+    text: &'r str,
+    start: usize,
+    piece: &'r Piece,
+}
+
+impl Reader<'_> {
+    fn range(&self, token: &SyntaxToken) -> Range<usize> {
+        let range = token.text_range();
+        self.start + usize::from(range.start())..self.start + usize::from(range.end())
+    }
+
+    /// The range of a node without the white space and comments at its ends.
+    fn trimmed(&self, node: &SyntaxNode) -> Range<usize> {
+        let blank = |kind| matches!(kind, Kind::WHITESPACE | Kind::NEWLINE | Kind::COMMENT);
+        let mut range: Option<Range<usize>> = None;
+        for token in node.descendants_with_tokens().filter_map(NodeOrToken::into_token) {
+            if !blank(token.kind()) {
+                let own = self.range(&token);
+                range = Some(range.map_or(own.start, |range| range.start)..own.end);
+            }
+        }
+        range.unwrap_or_else(|| {
+            let start = self.start + usize::from(node.text_range().start());
+            start..start
+        })
+    }
+
+    fn comments(&self, node: &SyntaxNode, comments: &mut Vec<Range<usize>>) {
+        let tokens = node.descendants_with_tokens().filter_map(NodeOrToken::into_token);
+        comments.extend(tokens.filter(|token| token.kind() == Kind::COMMENT).map(|token| self.range(&token)));
+    }
+
+    fn header(&self, node: &SyntaxNode) -> Header {
+        let key = node.children().find(|child| child.kind() == Kind::KEY);
+        Header {
+            path: key.map(|key| self.path(&key)).unwrap_or_default(),
+            array: node.kind() == Kind::TABLE_ARRAY_HEADER,
+            range: self.trimmed(node),
+        }
+    }
+
+    fn path(&self, key: &SyntaxNode) -> Vec<Part> {
+        let tokens = key.children_with_tokens().filter_map(NodeOrToken::into_token);
+        let named = tokens.filter(|token| {
+            !matches!(
+                token.kind(),
+                Kind::PERIOD | Kind::WHITESPACE | Kind::NEWLINE | Kind::COMMENT | Kind::ERROR
+            )
+        });
+        named
+            .map(|token| {
+                let range = self.range(&token);
+                Part { name: unquote(&self.text[range.clone()]), range }
+            })
+            .collect()
+    }
+
+    fn entry(&self, node: &SyntaxNode) -> Entry {
+        let mut entry = Entry { path: Vec::new(), equals: None, value: None, range: self.trimmed(node) };
+        for element in node.children_with_tokens() {
+            match element {
+                NodeOrToken::Node(child) if child.kind() == Kind::KEY => entry.path = self.path(&child),
+                NodeOrToken::Node(child) if child.kind() == Kind::VALUE => entry.value = self.value(&child),
+                NodeOrToken::Token(token) if token.kind() == Kind::EQ => {
+                    entry.equals = Some(self.range(&token).start);
+                }
+                _ => {}
+            }
+        }
+        entry
+    }
+
+    /// None where nothing stands after the `=`.
+    fn value(&self, node: &SyntaxNode) -> Option<Value> {
+        let range = self.trimmed(node);
+        if range.is_empty() {
+            return None;
+        }
+        if let Some(open) = self.piece.open_strings.iter().find(|open| open.start == range.start) {
+            return Some(Value { range: open.clone(), kind: ValueKind::String(self.open_string(open)) });
+        }
+        let kind = node.children_with_tokens().find_map(|element| match element {
+            NodeOrToken::Node(node) => match node.kind() {
+                Kind::ARRAY => {
+                    let values = node.children().filter(|child| child.kind() == Kind::VALUE);
+                    Some(ValueKind::Array(values.filter_map(|value| self.value(&value)).collect()))
+                }
+                Kind::INLINE_TABLE => {
+                    let entries = node.children().filter(|child| child.kind() == Kind::ENTRY);
+                    Some(ValueKind::Table(entries.map(|entry| self.entry(&entry)).collect()))
+                }
+                _ => None,
+            },
+            NodeOrToken::Token(token) => self.scalar(&token),
+        });
+        Some(Value { range, kind: kind.unwrap_or(ValueKind::Invalid) })
+    }
+
+    fn scalar(&self, token: &SyntaxToken) -> Option<ValueKind> {
+        Some(match token.kind() {
+            Kind::STRING
+            | Kind::STRING_LITERAL
+            | Kind::MULTI_LINE_STRING
+            | Kind::MULTI_LINE_STRING_LITERAL => {
+                let range = self.range(token);
+                let raw = &self.text[range.clone()];
+                let content = content(raw);
+                let content = range.start + content.start..range.start + content.end;
+                let value = unquote(raw);
+                let verbatim = self.text[content.clone()] == value;
+                ValueKind::String(Text { value, content, verbatim })
+            }
+            Kind::BOOL => ValueKind::Bool(token.text() == "true"),
+            Kind::INTEGER | Kind::INTEGER_HEX | Kind::INTEGER_OCT | Kind::INTEGER_BIN | Kind::FLOAT => {
+                ValueKind::Number
+            }
+            Kind::DATE | Kind::TIME | Kind::DATE_TIME_LOCAL | Kind::DATE_TIME_OFFSET => ValueKind::Date,
+            _ => return None,
+        })
+    }
+
+    fn open_string(&self, open: &Range<usize>) -> Text {
+        let raw = &self.text[open.clone()];
+        let quotes = if raw.starts_with("\"\"\"") || raw.starts_with("'''") { 3 } else { 1 };
+        let content = (open.start + quotes).min(open.end)..open.end;
+        Text { value: self.text[content.clone()].to_owned(), content, verbatim: true }
+    }
+}
+
+/// The range of what stands between the quotes of a whole string.
+fn content(raw: &str) -> Range<usize> {
+    if raw.len() >= 6 && (raw.starts_with("\"\"\"") || raw.starts_with("'''")) {
+        // The line break after the opening quotes is not part of the text.
+        let skip = if raw[3..].starts_with("\r\n") { 2 } else { usize::from(raw[3..].starts_with('\n')) };
+        return 3 + skip.min(raw.len() - 6)..raw.len() - 3;
+    }
+    1.min(raw.len())..raw.len().saturating_sub(1).max(1.min(raw.len()))
+}
+
+/// What a string or a quoted key means. One with a wrong escape means itself.
+fn unquote(raw: &str) -> String {
+    if !raw.starts_with(['"', '\'']) {
+        return raw.to_owned();
+    }
+    let plain = || raw[content(raw)].to_owned();
+    if raw.starts_with('\'') || !raw.contains('\\') {
+        return plain();
+    }
+    taplo::util::unescape(&raw[content(raw)]).unwrap_or_else(|_| plain())
+}

@@ -1,0 +1,264 @@
+//! Cuts a text into pieces, one for each `[[target]]`, before anything parses it.
+//!
+//! A slip in one target then stays there: each piece is parsed alone. Strings that nobody closed are found here too, so
+//! that the parser never sees one; it would search the rest of the file for the end of each.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Where a text's pieces are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// What stands before the first `[[target]]`; may be empty.
+    pub(crate) head: Piece,
+    /// From each `[[target]]` to the next.
+    pub(crate) targets: Vec<Piece>,
+}
+
+/// A part of the text that can be parsed alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Where it lies.
+    pub(crate) range: Range<usize>,
+    /// The strings in it that have no end, from their first quote to where they must have ended.
+    pub(crate) open_strings: Vec<Range<usize>>,
+    /// How deep its brackets nest.
+    depth: usize,
+}
+
+impl Piece {
+    /// Its text for the parser: strings without an end are digits there. None where it nests too deeply: parsers
+    /// recurse.
+    pub(crate) fn parsable<'t>(&self, text: &'t str) -> Option<Cow<'t, str>> {
+        if self.depth > vmtest_config::MAX_DEPTH {
+            return None;
+        }
+        let own = text.get(self.range.clone())?;
+        if self.open_strings.is_empty() {
+            return Some(Cow::Borrowed(own));
+        }
+        let mut masked = String::with_capacity(own.len());
+        let mut at = self.range.start;
+        for open in &self.open_strings {
+            masked.push_str(text.get(at..open.start)?);
+            masked.extend(std::iter::repeat_n('0', open.len()));
+            at = open.end;
+        }
+        masked.push_str(text.get(at..self.range.end)?);
+        Some(Cow::Owned(masked))
+    }
+}
+
+/// Cuts `text`; linear in its length.
+pub(crate) fn scan(text: &str) -> Scan {
+    let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: start, unclosed: [false; 2] };
+    let mut scan = Scan { head: Piece { range: start..start, ..Piece::default() }, targets: Vec::new() };
+    let mut piece = &mut scan.head;
+    let mut depth = 0_usize;
+    while scanner.at < scanner.bytes.len() {
+        if scanner.is_target_header() {
+            piece.range.end = scanner.at;
+            scan.targets.push(Piece { range: scanner.at..scanner.at, ..Piece::default() });
+            piece = scan.targets.last_mut().unwrap_or(&mut scan.head);
+            depth = 0;
+        }
+        // The rest of the line, and of the strings that start on it.
+        while let Some(&byte) = scanner.bytes.get(scanner.at) {
+            match byte {
+                b'\n' => {
+                    scanner.at += 1;
+                    break;
+                }
+                b'#' => scanner.at = scanner.line_end(scanner.at),
+                b'"' | b'\'' => {
+                    if let Some(open) = scanner.string(byte) {
+                        piece.open_strings.push(open);
+                        if scanner.at_line_start() {
+                            break;
+                        }
+                    }
+                }
+                b'[' | b'{' => {
+                    depth += 1;
+                    piece.depth = piece.depth.max(depth);
+                    scanner.at += 1;
+                }
+                b']' | b'}' => {
+                    depth = depth.saturating_sub(1);
+                    scanner.at += 1;
+                }
+                _ => scanner.at += 1,
+            }
+        }
+    }
+    piece.range.end = text.len();
+    scan
+}
+
+struct Scanner<'t> {
+    text: &'t str,
+    bytes: &'t [u8],
+    at: usize,
+    /// Whether `"""` and `'''` are known to have no end any more.
+    unclosed: [bool; 2],
+}
+
+impl Scanner<'_> {
+    fn at_line_start(&self) -> bool {
+        self.at == 0 || self.bytes[self.at - 1] == b'\n'
+    }
+
+    fn line_end(&self, from: usize) -> usize {
+        self.text[from..].find('\n').map_or(self.bytes.len(), |newline| from + newline)
+    }
+
+    /// Whether the line that starts here is the header of a target, whole or still being typed.
+    fn is_target_header(&self) -> bool {
+        is_target_header(&self.text[self.at..])
+    }
+
+    /// Goes over the string that starts here; gives its range when it has no end.
+    fn string(&mut self, quote: u8) -> Option<Range<usize>> {
+        let start = self.at;
+        if self.bytes[start..].starts_with(&[quote; 3]) {
+            return self.long_string(quote);
+        }
+        self.at += 1;
+        while let Some(&byte) = self.bytes.get(self.at) {
+            match byte {
+                b'\n' => break,
+                b'\\' if quote == b'"' && self.bytes.get(self.at + 1).is_some_and(|next| *next != b'\n') => {
+                    self.at += 1 + self.text[self.at + 1..].chars().next().map_or(0, char::len_utf8);
+                }
+                byte if byte == quote => {
+                    self.at += 1;
+                    return None;
+                }
+                _ => self.at += 1,
+            }
+        }
+        // A line break is one or two bytes; the carriage return is not part of the string.
+        let end = if self.bytes[start..self.at].ends_with(b"\r") { self.at - 1 } else { self.at };
+        Some(start..end)
+    }
+
+    fn long_string(&mut self, quote: u8) -> Option<Range<usize>> {
+        let start = self.at;
+        let kind = usize::from(quote == b'\'');
+        if !self.unclosed[kind] {
+            let mut at = start + 3;
+            while at < self.bytes.len() {
+                if self.bytes[at] == b'\\' && quote == b'"' {
+                    at += 2;
+                } else if self.bytes[at..].starts_with(&[quote; 3]) {
+                    // Up to two more quotes belong to the text.
+                    let more = self.bytes[at + 3..].iter().take(2).take_while(|byte| **byte == quote).count();
+                    self.at = at + 3 + more;
+                    return None;
+                } else {
+                    at += 1;
+                }
+            }
+            self.unclosed[kind] = true;
+        }
+        // It must have ended before the next target.
+        let mut line = self.line_end(start);
+        while line < self.bytes.len() && !is_target_header(&self.text[line + 1..]) {
+            line = self.line_end(line + 1);
+        }
+        self.at = (line + 1).min(self.bytes.len());
+        Some(start..line)
+    }
+}
+
+fn is_target_header(line: &str) -> bool {
+    let line = line.trim_start_matches([' ', '\t']);
+    let Some(name) = line.strip_prefix("[[") else { return false };
+    let name = name.trim_start_matches([' ', '\t']);
+    let after = ["target", "\"target\"", "'target'"].iter().find_map(|known| name.strip_prefix(known));
+    after.is_some_and(|rest| {
+        let rest = rest.trim_start_matches([' ', '\t']);
+        rest.is_empty() || rest.starts_with([']', '\n', '\r', '#'])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pieces(text: &str) -> Vec<&str> {
+        let scan = scan(text);
+        std::iter::once(&scan.head).chain(&scan.targets).map(|piece| &text[piece.range.clone()]).collect()
+    }
+
+    fn open(text: &str) -> Vec<&str> {
+        let scan = scan(text);
+        let all = std::iter::once(&scan.head).chain(&scan.targets);
+        all.flat_map(|piece| piece.open_strings.clone()).map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn each_target_is_a_piece() {
+        assert_eq!(
+            pieces("# x\n[[target]]\na = 1\n [[ target ]] # c\n[target.vm]\n"),
+            ["# x\n", "[[target]]\na = 1\n", " [[ target ]] # c\n[target.vm]\n"]
+        );
+    }
+
+    #[test]
+    fn a_header_in_a_string_or_a_comment_is_none() {
+        assert_eq!(pieces("[[target]]\na = '''\n[[target]]\n'''\n# [[target]]\n").len(), 2);
+        assert_eq!(pieces("[[target]]\na = \"\"\"\\\"\"\"\n[[target]]\n\"\"\"\n").len(), 2);
+    }
+
+    #[test]
+    fn a_header_that_is_being_typed_is_one() {
+        assert_eq!(pieces("[[target\n[[target]\n[[\"target\"]]\n[[targets]]\n[[target.x]]\n").len(), 4);
+    }
+
+    #[test]
+    fn a_string_without_an_end_ends_at_its_line() {
+        assert_eq!(open("a = \"b\nc = 'd\r\ne = \"\\\""), ["\"b", "'d", "\"\\\""]);
+        assert_eq!(pieces("[[target]]\na = \"b\n[[target]]\n").len(), 3);
+    }
+
+    #[test]
+    fn a_long_string_without_an_end_ends_at_the_next_target() {
+        let text = "[[target]]\na = '''\nb\n[[target]]\nc = \"\"\"\"x\"\"\"\"\"\n";
+        assert_eq!(open(text), ["'''\nb"]);
+        assert_eq!(pieces(text).len(), 3);
+    }
+
+    #[test]
+    fn brackets_that_nest_too_deeply_are_not_for_the_parser() {
+        let text = format!("[[target]]\na = {}", "[".repeat(1000));
+        let scan = scan(&text);
+        assert_eq!(scan.targets[0].parsable(&text), None);
+        let text = format!("[[target]]\na = '{}'", "[".repeat(1000));
+        assert!(super::scan(&text).targets[0].parsable(&text).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_the_whole_text_and_masks_keep_its_length(
+            words in proptest::collection::vec(
+                prop_oneof![
+                    Just("[[target]]\n"), Just("\n"), Just("\""), Just("'"), Just("\"\"\""), Just("'''"), Just("\\"),
+                    Just("ä"), Just("a = "), Just("\r\n"), Just("#"), Just("[["), Just("]"), Just("\u{feff}"),
+                ],
+                0..40,
+            )
+        ) {
+            let text = words.concat();
+            let scan = scan(&text);
+            let bom = if text.starts_with('\u{feff}') { 3 } else { 0 };
+            prop_assert_eq!(pieces(&text).concat(), &text[bom..]);
+            for piece in std::iter::once(&scan.head).chain(&scan.targets) {
+                prop_assert_eq!(piece.parsable(&text).unwrap().len(), piece.range.len());
+            }
+        }
+    }
+}
