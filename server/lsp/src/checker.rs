@@ -1,0 +1,92 @@
+//! Problems are published as soon as a text changes; what needs the disk follows when the typing pauses.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tower_lsp::lsp_types::{Diagnostic, Uri};
+
+use crate::documents::Document;
+use crate::server::Server;
+use crate::{convert, environment};
+
+/// How long a text must stay as it is before the disk is looked at.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Something to be published.
+pub(crate) enum Change {
+    /// A document was opened, changed or closed.
+    Text(Uri),
+    /// What the machine lacks for a document.
+    Environment(Arc<Document>, Vec<Diagnostic>),
+}
+
+/// Takes note of changes.
+pub(crate) type Changes = mpsc::UnboundedSender<Change>;
+
+/// Publishes what is wrong with the documents, one after the other: so versions are in order, nothing comes after a
+/// document was closed, and changes that come faster than they can be looked at are looked at together.
+pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Change>) {
+    let mut pauses: HashMap<Uri, watch::Sender<()>> = HashMap::new();
+    let mut batch = Vec::new();
+    while changes.recv_many(&mut batch, 1024).await > 0 {
+        let mut looked_at = Vec::new();
+        for change in batch.drain(..) {
+            match change {
+                Change::Text(uri) if looked_at.contains(&uri) => {}
+                Change::Text(uri) => {
+                    // A task of its own, so that a panic costs one look and not all that follow.
+                    let look = tokio::spawn(look_at_text(server.clone(), uri.clone()));
+                    if look.await.unwrap_or(true) {
+                        pauses
+                            .entry(uri.clone())
+                            .or_insert_with_key(|uri| watch_pauses(&server, uri))
+                            .send_replace(());
+                    } else {
+                        pauses.remove(&uri);
+                    }
+                    looked_at.push(uri);
+                }
+                Change::Environment(document, found) => {
+                    // An answer about an older text would be shown at places that have moved.
+                    let now = server.documents.get(&document.uri);
+                    if now.is_some_and(|now| now.version == document.version) {
+                        server.publish_environment(&document, found).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the text alone tells; false when the document is closed.
+async fn look_at_text(server: Server, uri: Uri) -> bool {
+    let Some(document) = server.documents.get(&uri) else {
+        server.clear(&uri).await;
+        return false;
+    };
+    let found = convert::problems(&document, &document.analysis.problems(), server.capabilities());
+    server.publish_static(&document, found).await;
+    true
+}
+
+/// Looks at the disk each time that the text was left alone for a while. Ends when what it returns is dropped.
+fn watch_pauses(server: &Server, uri: &Uri) -> watch::Sender<()> {
+    let (sender, mut changed) = watch::channel(());
+    let (server, uri) = (server.clone(), uri.clone());
+    tokio::spawn(async move {
+        while changed.changed().await.is_ok() {
+            while let Ok(again) = tokio::time::timeout(PAUSE, changed.changed()).await {
+                if again.is_err() {
+                    return;
+                }
+            }
+            let Some(document) = server.documents.get(&uri) else { return };
+            if let Some(found) = environment::look(&server, &document).await {
+                let _ = server.changes.send(Change::Environment(document, found));
+            }
+        }
+    });
+    sender
+}

@@ -1,0 +1,152 @@
+//! The open documents.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use tower_lsp::lsp_types::{Range, Uri};
+use vmtest_ide::Analysis;
+
+use crate::position::{Encoding, Lines};
+use crate::uri::file_of;
+
+/// Files of other tools that a client with a too wide filter sends.
+const OTHERS: [&str; 2] = ["Cargo.toml", "pyproject.toml"];
+
+/// One version of an open document.
+pub(crate) struct Document {
+    /// The client's name for it.
+    pub(crate) uri: Uri,
+    /// The client's count of its changes.
+    pub(crate) version: i32,
+    /// The file that it will be saved to; none for what is no file yet.
+    pub(crate) file: Option<PathBuf>,
+    /// What its text says.
+    pub(crate) analysis: Analysis,
+    lines: Lines,
+}
+
+impl Document {
+    /// Takes a text.
+    pub(crate) fn new(uri: Uri, version: i32, text: String, encoding: Encoding) -> Self {
+        let file = file_of(&uri);
+        let base = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
+        let lines = Lines::new(&text, encoding);
+        Self { analysis: Analysis::new(text, base), uri, version, file, lines }
+    }
+
+    /// Its text.
+    pub(crate) fn text(&self) -> &str {
+        self.analysis.text()
+    }
+
+    /// The byte at a position of the client.
+    pub(crate) fn offset(&self, position: tower_lsp::lsp_types::Position) -> usize {
+        self.lines.offset(self.text(), position)
+    }
+
+    /// The client's position of a byte.
+    pub(crate) fn position(&self, offset: usize) -> tower_lsp::lsp_types::Position {
+        self.lines.position(self.text(), offset)
+    }
+
+    /// The client's range for bytes.
+    pub(crate) fn range(&self, bytes: &std::ops::Range<usize>) -> Range {
+        self.lines.range(self.text(), bytes)
+    }
+
+    /// The bytes of a client's range.
+    pub(crate) fn bytes(&self, range: Range) -> std::ops::Range<usize> {
+        self.lines.bytes(self.text(), range)
+    }
+
+    /// How long a piece of text is in the client's units.
+    pub(crate) fn units(&self, text: &str) -> u32 {
+        self.lines.length(text) as u32
+    }
+}
+
+/// All of them. No method returns a guard: one that lived across an `.await`, or into another call, would lock the server.
+#[derive(Default)]
+pub(crate) struct Documents {
+    map: DashMap<Uri, Arc<Document>>,
+}
+
+impl Documents {
+    /// Takes a document that was opened; false for a file of another tool.
+    pub(crate) fn open(&self, document: Document) -> bool {
+        let name = document.file.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+        if name.is_some_and(|name| OTHERS.contains(&name)) {
+            return false;
+        }
+        self.map.insert(document.uri.clone(), Arc::new(document));
+        true
+    }
+
+    /// Takes a changed text; false when it is older than what is known, or the document is not open.
+    pub(crate) fn change(&self, uri: &Uri, version: i32, text: String, encoding: Encoding) -> bool {
+        let Entry::Occupied(mut entry) = self.map.entry(uri.clone()) else { return false };
+        if version <= entry.get().version {
+            return false;
+        }
+        entry.insert(Arc::new(Document::new(uri.clone(), version, text, encoding)));
+        true
+    }
+
+    /// Forgets a document; false when it was not open.
+    pub(crate) fn close(&self, uri: &Uri) -> bool {
+        self.map.remove(uri).is_some()
+    }
+
+    /// The document as it is now.
+    pub(crate) fn get(&self, uri: &Uri) -> Option<Arc<Document>> {
+        self.map.get(uri).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// Every document as it is now.
+    pub(crate) fn all(&self) -> Vec<Arc<Document>> {
+        self.map.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(uri: &str, version: i32, text: &str) -> Document {
+        Document::new(uri.parse().unwrap(), version, text.to_owned(), Encoding::default())
+    }
+
+    fn opened(uri: &str) -> (Documents, Uri) {
+        let documents = Documents::default();
+        assert!(documents.open(document(uri, 5, "five")));
+        (documents, uri.parse().unwrap())
+    }
+
+    #[test]
+    fn an_older_version_does_not_replace_a_newer_one() {
+        let (documents, uri) = opened("file:///p/vmtest.toml");
+        assert!(!documents.change(&uri, 4, "four".to_owned(), Encoding::default()));
+        assert!(!documents.change(&uri, 5, "again".to_owned(), Encoding::default()));
+        assert_eq!(documents.get(&uri).unwrap().text(), "five");
+        assert!(documents.change(&uri, 7, "seven".to_owned(), Encoding::default()));
+        assert_eq!(documents.get(&uri).unwrap().text(), "seven");
+    }
+
+    #[test]
+    fn a_change_of_what_is_not_open_is_dropped() {
+        let (documents, uri) = opened("file:///p/vmtest.toml");
+        assert!(documents.close(&uri));
+        assert!(!documents.change(&uri, 9, "late".to_owned(), Encoding::default()));
+        assert!(documents.get(&uri).is_none());
+    }
+
+    #[test]
+    fn files_of_other_tools_are_refused() {
+        let documents = Documents::default();
+        assert!(!documents.open(document("file:///p/Cargo.toml", 1, "")));
+        assert!(documents.open(document("file:///p/ci.toml", 1, "")));
+        assert!(documents.open(document("untitled:Cargo.toml", 1, "")));
+    }
+}

@@ -1,0 +1,248 @@
+//! Messages in, messages out.
+//!
+//! The framework's own loop is not used: it ends at the first malformed message, waits for pending handlers after the end
+//! of input, lets four slow handlers block everything, and falls with the first handler that panics. Here
+//!
+//! * every message is begun in the order in which it came, and runs up to its first `.await` before the next one is
+//!   looked at, so a handler that changes state before that is in order;
+//! * what is not done by then goes on in a task of its own, any number at once;
+//! * a panic becomes the reply to the one request that it happened in.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, Sink as _, Stream, StreamExt as _};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower_lsp::jsonrpc::{Error, Id, Request, Response};
+use tower_lsp::{ClientSocket, ExitedError, LanguageServer, Loopback, LspService};
+use tower_service::Service as _;
+
+use crate::framing::{Frame, FrameReader};
+use crate::lifecycle::{Lifecycle, Reason};
+
+/// Bytes that may have been read and not yet been begun. Input is read ahead so that its end is seen while a client does
+/// not take our answers.
+const READ_AHEAD: usize = 128 << 20;
+/// Messages that may wait for the client to read them; who has another one waits too.
+const MOST_UNWRITTEN: usize = 64;
+
+/// How long what was read before the end of input may take to be begun.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The tasks that serve.
+pub(crate) struct Transport {
+    writer: JoinHandle<()>,
+    close: CancellationToken,
+}
+
+impl Transport {
+    /// Begins to serve. `lifecycle` is told of every reason to leave that is seen here.
+    pub(crate) fn start<S: LanguageServer>(
+        (service, socket): (LspService<S>, ClientSocket),
+        input: impl AsyncRead + Send + Unpin + 'static,
+        output: impl AsyncWrite + Send + Unpin + 'static,
+        lifecycle: &Arc<Lifecycle>,
+    ) -> Self {
+        let (frames, received) = mpsc::unbounded_channel();
+        let (outgoing, unwritten) = mpsc::channel(MOST_UNWRITTEN);
+        let (requests, responses) = socket.split();
+        tokio::spawn(read(input, frames, Arc::clone(lifecycle)));
+        tokio::spawn(forward(requests, outgoing.clone()));
+        tokio::spawn(
+            Dispatch { service, responses, outgoing, lifecycle: Arc::clone(lifecycle) }.run(received),
+        );
+        let close = CancellationToken::new();
+        let writer = tokio::spawn(write(output, unwritten, Arc::clone(lifecycle), close.clone()));
+        Self { writer, close }
+    }
+
+    /// Writes what waits, for at most so long.
+    pub(crate) async fn finish(self, limit: Duration) {
+        self.close.cancel();
+        let _ = tokio::time::timeout(limit, self.writer).await;
+    }
+}
+
+/// A frame, and the right to keep its bytes.
+type Received = (Frame, OwnedSemaphorePermit);
+
+async fn read(
+    input: impl AsyncRead + Unpin,
+    frames: mpsc::UnboundedSender<Received>,
+    lifecycle: Arc<Lifecycle>,
+) {
+    let ahead = Arc::new(Semaphore::new(READ_AHEAD));
+    let mut reader = FrameReader::new(input);
+    loop {
+        let frame = match reader.next().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read from the client");
+                break;
+            }
+        };
+        let size = if let Frame::Body(body) = &frame { body.len() } else { 0 };
+        // Fails only when the semaphore is closed, which nobody does; no frame is larger than all of it.
+        let Ok(permit) = Arc::clone(&ahead).acquire_many_owned(size as u32).await else { break };
+        if frames.send((frame, permit)).is_err() {
+            break;
+        }
+    }
+    // The dispatcher leaves after the last message; unless it waits for a client that takes no answers.
+    drop(frames);
+    tokio::time::sleep(GRACE).await;
+    lifecycle.leave(Reason::InputEnded);
+}
+
+/// Passes on what the server asks of the client and tells it.
+async fn forward(mut requests: impl Stream<Item = Request> + Unpin, outgoing: mpsc::Sender<Vec<u8>>) {
+    while let Some(request) = requests.next().await {
+        if outgoing.send(encode(&request)).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn write(
+    mut output: impl AsyncWrite + Unpin,
+    mut unwritten: mpsc::Receiver<Vec<u8>>,
+    lifecycle: Arc<Lifecycle>,
+    close: CancellationToken,
+) {
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = unwritten.recv() => message,
+            () = close.cancelled() => None,
+        };
+        let Some(mut body) = message else { return };
+        let mut bytes = format!("Content-Length: {}\r\n\r\n", body.len()).into_bytes();
+        bytes.append(&mut body);
+        let written = async {
+            output.write_all(&bytes).await?;
+            // Several messages that wait are flushed once.
+            if unwritten.is_empty() { output.flush().await } else { Ok(()) }
+        };
+        if let Err(error) = written.await {
+            tracing::debug!(%error, "cannot write to the client");
+            lifecycle.leave(Reason::OutputClosed);
+            return;
+        }
+    }
+}
+
+/// Begins what the client asks for.
+struct Dispatch<S> {
+    service: LspService<S>,
+    responses: <ClientSocket as Loopback>::ResponseSink,
+    outgoing: mpsc::Sender<Vec<u8>>,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl<S: LanguageServer> Dispatch<S> {
+    async fn run(mut self, mut received: mpsc::UnboundedReceiver<Received>) {
+        while let Some((frame, _permit)) = received.recv().await {
+            match parse(frame) {
+                Ok(Incoming::Request(request)) if request.method() == "exit" => {
+                    return self.lifecycle.leave(Reason::Exit);
+                }
+                Ok(Incoming::Request(request)) => self.begin(request).await,
+                Ok(Incoming::Response(response)) => {
+                    // Goes into a map; an answer that nobody waits for is dropped there.
+                    let _ = Pin::new(&mut self.responses).start_send(response);
+                }
+                Err((id, error)) => {
+                    tracing::warn!(%error, "the client sent a message that is none");
+                    send(&self.outgoing, &Response::from_error(id, error)).await;
+                }
+            }
+        }
+        self.lifecycle.leave(Reason::InputEnded);
+    }
+
+    async fn begin(&mut self, request: Request) {
+        let id = request.id().cloned();
+        let mut answer = answer(id, self.service.call(request));
+        if let Some(response) = (&mut answer).now_or_never() {
+            if let Some(response) = response {
+                send(&self.outgoing, &response).await;
+            }
+            return;
+        }
+        let outgoing = self.outgoing.clone();
+        tokio::spawn(async move {
+            if let Some(response) = answer.await {
+                send(&outgoing, &response).await;
+            }
+        });
+    }
+}
+
+/// Carries a call to its end, a panic included.
+fn answer(
+    id: Option<Id>,
+    call: BoxFuture<'static, Result<Option<Response>, ExitedError>>,
+) -> BoxFuture<'static, Option<Response>> {
+    AssertUnwindSafe(call)
+        .catch_unwind()
+        .map(|answer| match answer {
+            Ok(response) => response.unwrap_or_default(),
+            Err(panic) => {
+                let message = crate::panic_message(&*panic);
+                tracing::error!(message, "a handler panicked");
+                let mut error = Error::internal_error();
+                error.message = format!("vmtest itself failed: {message}; please report this").into();
+                id.map(|id| Response::from_error(id, error))
+            }
+        })
+        .boxed()
+}
+
+/// A client's message.
+enum Incoming {
+    Request(Request),
+    Response(Response),
+}
+
+/// What a frame says; else the error to reply, and to whom.
+fn parse(frame: Frame) -> Result<Incoming, (Id, Error)> {
+    let broken = |why: String| {
+        let mut error = Error::parse_error();
+        error.message = why.into();
+        (Id::Null, error)
+    };
+    let body = match frame {
+        Frame::Body(body) => body,
+        Frame::Broken(why) => return Err(broken(format!("the headers of a message are wrong: {why}"))),
+    };
+    let message: Value =
+        serde_json::from_slice(&body).map_err(|error| broken(format!("a message is not JSON: {error}")))?;
+    let id = message.get("id").cloned().and_then(|id| serde_json::from_value(id).ok()).unwrap_or_default();
+    let invalid = |error: serde_json::Error| {
+        let mut reply = Error::invalid_request();
+        reply.message = error.to_string().into();
+        (id, reply)
+    };
+    if message.get("method").is_some_and(Value::is_string) {
+        serde_json::from_value(message).map(Incoming::Request).map_err(invalid)
+    } else {
+        serde_json::from_value(message).map(Incoming::Response).map_err(invalid)
+    }
+}
+
+async fn send(outgoing: &mpsc::Sender<Vec<u8>>, response: &Response) {
+    // Nobody writes any more when the server leaves.
+    let _ = outgoing.send(encode(response)).await;
+}
+
+fn encode(message: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(message).expect("a message made of JSON values can be written")
+}
