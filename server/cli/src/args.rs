@@ -152,6 +152,15 @@ pub(crate) enum Sub {
     Doctor,
     /// Print the JSON Schema of vmtest.toml
     Schema,
+    /// Serve an editor: the Language Server Protocol on standard input and output
+    #[command(
+        after_help = "An editor starts this by itself; there is nothing to type. VMTEST_LOG=debug logs to standard error."
+    )]
+    Lsp {
+        /// Accepted because some editors always pass it
+        #[arg(long, hide = true)]
+        stdio: bool,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -414,6 +423,13 @@ mod tests {
         assert_eq!(run("check -k bz").command, ["check"]);
         assert_eq!(run("check -kbz").command, ["check"]);
         assert_eq!(run("doctor --kernel=bz now").command, ["doctor", "now"]);
+    }
+
+    #[test]
+    fn the_language_server_takes_what_editors_pass() {
+        assert!(matches!(read("lsp"), Ok(Invocation::Sub(Sub::Lsp { .. }))));
+        assert!(matches!(read("lsp --stdio"), Ok(Invocation::Sub(Sub::Lsp { .. }))));
+        assert!(read("lsp --socket=1").is_err());
     }
 
     #[test]

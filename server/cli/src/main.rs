@@ -43,6 +43,7 @@ fn subcommand(sub: Sub) -> ExitCode {
         Sub::Shell(args) => command::run::run(&args.into_run()),
         Sub::Doctor => command::doctor::doctor(),
         Sub::Schema => command::schema::schema(),
+        Sub::Lsp { .. } => command::lsp::lsp(),
         Sub::Completions { shell } => {
             let mut script = Vec::new();
             args::completions(shell, &mut script);

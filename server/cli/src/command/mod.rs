@@ -3,5 +3,6 @@
 pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod list;
+pub(crate) mod lsp;
 pub(crate) mod run;
 pub(crate) mod schema;
