@@ -9,6 +9,7 @@ pub mod console;
 mod decide;
 pub mod event;
 pub mod executor;
+pub mod host;
 pub mod initramfs;
 mod job;
 pub mod kernel;
@@ -28,4 +29,5 @@ mod typing;
 pub mod verdict;
 pub mod wording;
 
+pub use prepare::unsuitable;
 pub use qemu_executor::QemuExecutor;

@@ -6,10 +6,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use vmtest_config::{Arch, KernelSource, KernelSystem, QemuCommand, RootAccess, System, Target};
+use vmtest_config::{Arch, KernelSource, KernelSystem, RootAccess, System, Target};
 use vmtest_guest::wire::{AGENT_PROGRAM, MODULE_DIR};
 
 use crate::agent::Agent;
+use crate::host;
 use crate::initramfs::Initramfs;
 use crate::job::{self, Shares};
 use crate::kernel::{Kernel, ModuleSearch};
@@ -142,30 +143,16 @@ fn check_directories(target: &Target, system: &KernelSystem) -> Result<(), Failu
 }
 
 fn find_qemu(target: &Target) -> Result<PathBuf, Failure> {
-    let program = match &target.qemu_command {
-        QemuCommand::Default => PathBuf::from(format!("qemu-system-{}", target.arch)),
-        QemuCommand::Custom(program) => program.clone(),
-    };
-    let found = if program.is_absolute() {
-        Some(program.clone())
-    } else {
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .map(|dir| dir.join(&program))
-            .find(|path| is_program(path))
-    };
-    found.filter(|path| is_program(path)).ok_or_else(|| {
-        let help = match target.qemu_command {
-            QemuCommand::Default => {
-                "install QEMU: apt install qemu-system-x86 · dnf install qemu-kvm · pacman -S qemu-system-x86 · zypper install qemu-x86"
-            }
-            QemuCommand::Custom(_) => "correct `qemu_command`, or leave it out to use QEMU from PATH",
-        };
-        failure(format!("there is no program {}", program.display()), Some(help))
+    host::find_qemu(target).map_err(|program| {
+        let help = host::qemu_cure(target, host::Manager::of_this_machine());
+        failure(format!("there is no program {}", program.display()), Some(&help))
     })
 }
 
-fn is_program(path: &Path) -> bool {
-    path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
+/// Why this kernel cannot run targets, as far as its files tell. Reads modules and perhaps the whole image: fractions of
+/// a second.
+pub fn unsuitable(kernel: &Kernel, target: &Target) -> Option<String> {
+    choose_modules(kernel, target).err().map(|failure| failure.reason)
 }
 
 fn choose_modules(kernel: &Kernel, target: &Target) -> Result<Vec<Module>, Failure> {

@@ -1,9 +1,7 @@
 //! `vmtest doctor`: what this machine has, what it lacks and how to get it.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +9,9 @@ use vmtest_config::Arch;
 use vmtest_vm::accelerator::{self, KvmMemory};
 use vmtest_vm::agent::Agent;
 use vmtest_vm::event::Accelerator;
+use vmtest_vm::host::{
+    AGENT_PACKAGE, Manager, Package, in_path, install_commands, kernel_files, qemu_package, qemu_program,
+};
 use vmtest_vm::kernel::{Kernel, ModuleSearch};
 
 use crate::executor::cache;
@@ -19,7 +20,7 @@ use vmtest_vm::sanitize;
 
 /// Looks, prints and fails when something is missing without which nothing runs.
 pub(crate) fn doctor() -> ExitCode {
-    let manager = Manager::of(&fs::read_to_string("/etc/os-release").unwrap_or_default());
+    let manager = Manager::of_this_machine();
     let findings = [qemu(), agent(), kvm(), virtiofsd(), depmod(), kernels(Path::new("/"))];
     let printed = crate::print(format_args!(
         "{}",
@@ -52,49 +53,10 @@ enum Weight {
 /// How to get it.
 #[derive(Debug, Clone)]
 enum Fix {
-    /// Install the package: its names for apt, dnf, pacman and zypper.
-    Package([&'static str; 4]),
+    /// Install the package.
+    Package(Package),
     /// Do this.
     Words(&'static str),
-}
-
-/// A package manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manager {
-    Apt,
-    Dnf,
-    Pacman,
-    Zypper,
-}
-
-impl Manager {
-    const ALL: [Self; 4] = [Self::Apt, Self::Dnf, Self::Pacman, Self::Zypper];
-
-    /// The one of the distribution that `/etc/os-release` names.
-    fn of(os_release: &str) -> Option<Self> {
-        let value = |key: &str| {
-            let line = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
-        };
-        let ids = format!("{} {}", value("ID"), value("ID_LIKE"));
-        ids.split_whitespace().find_map(|id| match id {
-            "debian" | "ubuntu" => Some(Self::Apt),
-            "fedora" | "rhel" | "centos" => Some(Self::Dnf),
-            "arch" => Some(Self::Pacman),
-            _ if id.contains("suse") => Some(Self::Zypper),
-            _ => None,
-        })
-    }
-
-    fn install(self, package: &str) -> String {
-        let command = match self {
-            Self::Apt => "apt install",
-            Self::Dnf => "dnf install",
-            Self::Pacman => "pacman -S",
-            Self::Zypper => "zypper install",
-        };
-        format!("{command} {package}")
-    }
 }
 
 fn render(findings: &[Finding], manager: Option<Manager>, paint: Paint) -> String {
@@ -134,36 +96,20 @@ fn render(findings: &[Finding], manager: Option<Manager>, paint: Paint) -> Strin
 }
 
 fn fixes(fix: &Fix, manager: Option<Manager>) -> Vec<String> {
-    match (fix, manager) {
-        (Fix::Words(words), _) => vec![(*words).to_owned()],
-        (Fix::Package(names), Some(manager)) => {
-            let name =
-                Manager::ALL.iter().zip(names).find(|(known, _)| **known == manager).map(|(_, name)| *name);
-            vec![manager.install(name.unwrap_or_default())]
-        }
-        (Fix::Package(names), None) => {
-            Manager::ALL.iter().zip(names).map(|(manager, name)| manager.install(name)).collect()
-        }
+    match fix {
+        Fix::Words(words) => vec![(*words).to_owned()],
+        Fix::Package(package) => install_commands(package, manager),
     }
 }
 
 fn qemu() -> Finding {
-    let program = format!("qemu-system-{}", Arch::host());
+    let program = qemu_program(Arch::host());
     let found = in_path(&program, &[]).ok_or(format!("`{program}` is not in PATH")).and_then(|path| {
         let version = first_line_of(&path, "--version")?;
         let version = version.strip_prefix("QEMU emulator version ").unwrap_or(&version).to_owned();
         Ok(vec![format!("{version}, {}", path.display())])
     });
-    Finding { what: "QEMU", weight: Weight::Essential, found, fix: Fix::Package(qemu_packages()) }
-}
-
-fn qemu_packages() -> [&'static str; 4] {
-    match Arch::host() {
-        Arch::X86_64 => ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86"],
-        Arch::Aarch64 => ["qemu-system-arm", "qemu-system-aarch64-core", "qemu-system-aarch64", "qemu-arm"],
-        Arch::Riscv64 => ["qemu-system-misc", "qemu-system-riscv-core", "qemu-system-riscv", "qemu-extra"],
-        Arch::S390x => ["qemu-system-s390x", "qemu-system-s390x-core", "qemu-system-s390x", "qemu-s390x"],
-    }
+    Finding { what: "QEMU", weight: Weight::Essential, found, fix: Fix::Package(qemu_package(Arch::host())) }
 }
 
 fn agent() -> Finding {
@@ -171,12 +117,12 @@ fn agent() -> Finding {
         .map(|agent| vec![agent.program.display().to_string()])
         // The sentence goes on with package names, which come below.
         .map_err(|error| error.to_string().split(": install").next().unwrap_or_default().to_owned());
-    Finding { what: "qemu-ga", weight: Weight::Essential, found, fix: Fix::Package(["qemu-guest-agent"; 4]) }
+    Finding { what: "qemu-ga", weight: Weight::Essential, found, fix: Fix::Package(AGENT_PACKAGE) }
 }
 
 fn kvm() -> Finding {
     const LOSS: &str = "QEMU emulates instead, which is several times slower";
-    let Some(qemu) = in_path(&format!("qemu-system-{}", Arch::host()), &[]) else {
+    let Some(qemu) = in_path(qemu_program(Arch::host()), &[]) else {
         let found = Err("not tried without QEMU".to_owned());
         return Finding {
             what: "KVM",
@@ -293,28 +239,6 @@ fn kernels(root: &Path) -> Finding {
     }
 }
 
-/// Kernels where distributions put them, each once.
-fn kernel_files(root: &Path) -> BTreeSet<PathBuf> {
-    let entries = |folder: &str| fs::read_dir(root.join(folder)).into_iter().flatten().filter_map(Result::ok);
-    let boot = entries("boot").map(|entry| entry.path()).filter(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        ["vmlinuz", "bzImage", "Image", "vmlinux"].iter().any(|start| name.starts_with(start))
-    });
-    let modules = entries("lib/modules").map(|entry| entry.path().join("vmlinuz"));
-    // Through links: /boot/vmlinuz is often another's name. A file that cannot be read is still there.
-    boot.chain(modules).filter_map(|path| path.canonicalize().ok()).filter(|path| path.is_file()).collect()
-}
-
-/// The program in `PATH`, else in one of `places`, where daemons are.
-fn in_path(program: &str, places: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .chain(places.iter().map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
-}
-
 fn first_line_of(program: &Path, argument: &str) -> Result<String, String> {
     let output = Command::new(program)
         .arg(argument)
@@ -362,38 +286,5 @@ mod tests {
             vmtest cannot run here without qemu-ga.
         "]]
         .assert_eq(&render(&findings, Some(Manager::Dnf), Paint::off()));
-    }
-
-    #[test]
-    fn an_unknown_distribution_gets_every_package_name() {
-        assert_eq!(
-            fixes(&Fix::Package(["a", "b", "c", "d"]), None),
-            ["apt install a", "dnf install b", "pacman -S c", "zypper install d"]
-        );
-    }
-
-    #[test]
-    fn the_package_manager_is_the_distributions() {
-        let manager = |text: &str| Manager::of(text);
-        assert_eq!(manager("NAME=x\nID=debian\n"), Some(Manager::Apt));
-        assert_eq!(manager("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), Some(Manager::Apt));
-        assert_eq!(manager("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), Some(Manager::Dnf));
-        assert_eq!(manager("ID=arch\n"), Some(Manager::Pacman));
-        assert_eq!(manager("ID=\"opensuse-leap\"\n"), Some(Manager::Zypper));
-        assert_eq!(manager("ID=nixos\n"), None);
-    }
-
-    #[test]
-    fn kernels_are_found_once_each_in_both_places() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path().canonicalize().unwrap();
-        fs::create_dir_all(root.join("boot/grub")).unwrap();
-        fs::create_dir_all(root.join("lib/modules/6.1")).unwrap();
-        for file in ["boot/vmlinuz-6.1", "boot/config-6.1", "lib/modules/6.1/vmlinuz"] {
-            fs::write(root.join(file), "").unwrap();
-        }
-        std::os::unix::fs::symlink("vmlinuz-6.1", root.join("boot/vmlinuz")).unwrap();
-        let files: Vec<_> = kernel_files(&root).into_iter().collect();
-        assert_eq!(files, [root.join("boot/vmlinuz-6.1"), root.join("lib/modules/6.1/vmlinuz")]);
     }
 }
