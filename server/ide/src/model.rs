@@ -121,7 +121,10 @@ impl Section {
         for element in tree.children_with_tokens() {
             match element {
                 NodeOrToken::Node(node) => match node.kind() {
-                    Kind::TABLE_HEADER | Kind::TABLE_ARRAY_HEADER => section.header(reader.header(&node)),
+                    Kind::TABLE_HEADER | Kind::TABLE_ARRAY_HEADER => {
+                        reader.comments(&node, &mut section.comments);
+                        section.header(reader.header(&node));
+                    }
                     Kind::ENTRY => {
                         reader.comments(&node, &mut section.comments);
                         section.last_table().entries.push(reader.entry(&node));
@@ -312,10 +315,15 @@ impl Reader<'_> {
 
     /// The range of a node without the white space and comments at its ends.
     fn trimmed(&self, node: &SyntaxNode) -> Range<usize> {
-        let blank = |kind| matches!(kind, Kind::WHITESPACE | Kind::NEWLINE | Kind::COMMENT);
+        let is_blank = |token: &SyntaxToken| match token.kind() {
+            Kind::WHITESPACE | Kind::NEWLINE | Kind::COMMENT => true,
+            // A line break where something was still to come: it ends what it stands after.
+            Kind::ERROR => token.text().trim().is_empty(),
+            _ => false,
+        };
         let mut range: Option<Range<usize>> = None;
         for token in node.descendants_with_tokens().filter_map(NodeOrToken::into_token) {
-            if !blank(token.kind()) {
+            if !is_blank(&token) {
                 let own = self.range(&token);
                 range = Some(range.map_or(own.start, |range| range.start)..own.end);
             }
