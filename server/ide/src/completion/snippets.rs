@@ -1,0 +1,40 @@
+//! LSP's snippet syntax: `$1` and `${1:such}` are places to fill in.
+
+use vmtest_config::{Default, Key, ValueType};
+
+/// A text as a snippet writes it.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\\' | '$' | '}') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// A value to fill in.
+pub(super) fn value(row: &Key) -> String {
+    match row.value {
+        ValueType::Choice(values) => format!("\"${{1|{}|}}\"", values.join(",")),
+        // What a key already is without being written comes last.
+        ValueType::Bool if row.default == Default::Value("true") => "${1|false,true|}".to_owned(),
+        ValueType::Bool => "${1|true,false|}".to_owned(),
+        ValueType::BoolOrNames => "${1|false,true|}".to_owned(),
+        ValueType::Integer(..) => format!("${{1:{}}}", row.example),
+        ValueType::Strings => "[\"$1\"]".to_owned(),
+        ValueType::Table if row.name() == "*" => "{ host_path = \"$1\" }".to_owned(),
+        ValueType::Map => format!("{{ {} }}", map_entry(row)),
+        ValueType::Table | ValueType::Tables => "{ $1 }".to_owned(),
+        _ => "\"$1\"".to_owned(),
+    }
+}
+
+/// A line of a table whose keys are the user's.
+pub(super) fn map_entry(row: &Key) -> String {
+    match row.in_target() {
+        "env" => "${1:NAME} = \"$2\"".to_owned(),
+        _ => "\"${1:/mnt/data}\" = { host_path = \"$2\" }".to_owned(),
+    }
+}

@@ -1,0 +1,136 @@
+//! Headers of tables, and whole targets.
+
+use std::ops::Range;
+
+use vmtest_config::{Key, ValueType};
+
+use super::keys::{Given, described, is_inline};
+use super::{Completion, CompletionKind, snippets};
+use crate::analysis::Analysis;
+use crate::edit::Edit;
+use crate::model::{Header, Section};
+use crate::surroundings::Surroundings;
+
+/// Where the header of a mount stands in the list of tables.
+const MOUNT: &str = "[target.vm.mounts.\"/mnt/data\"]";
+
+impl Analysis {
+    pub(super) fn header_completions(
+        &self,
+        section: &Section,
+        header: &Header,
+        parent: Option<Option<&'static Key>>,
+        part: &Range<usize>,
+        offset: usize,
+        surroundings: &Surroundings,
+    ) -> Vec<Completion> {
+        let Some(parent) = parent else { return Vec::new() };
+        if parent.is_some_and(|parent| parent.value == ValueType::Map) && !part.is_empty() {
+            return Vec::new();
+        }
+        // All of it is written anew, so that brackets match whatever was typed.
+        let start = header.range.start.max(self.line_start(offset));
+        let range = start..header.range.end.min(self.line_end(offset)).max(offset);
+        let table = section
+            .tables
+            .iter()
+            .find(|table| table.header.as_ref().is_some_and(|own| std::ptr::eq(own, header)));
+        let has_keys = table.is_some_and(|table| !table.entries.is_empty());
+        let is_last = section.tables.last().zip(table).is_some_and(|(last, own)| std::ptr::eq(last, own));
+        let mut items = Vec::new();
+        if !header.array {
+            items.extend(self.table_completions(section, Some(header), &range, &Given::new(section, None)));
+        }
+        if has_keys || !is_last {
+            let item = Completion::plain(CompletionKind::Table, "[[target]]", range, '5');
+            items.push(Completion { detail: Some("another target".to_owned()), ..item });
+        } else {
+            items.extend(self.target_completions(&range, "[[target]]", surroundings));
+        }
+        items
+    }
+
+    /// The tables that a target does not have yet. `own` is the header that is being written; without one, a bare word.
+    pub(super) fn table_completions(
+        &self,
+        section: &Section,
+        own: Option<&Header>,
+        range: &Range<usize>,
+        given: &Given<'_>,
+    ) -> Vec<Completion> {
+        let is_target = section.tables.first().and_then(|table| table.header.as_ref());
+        if is_target.is_none_or(|first| own.is_some_and(|own| std::ptr::eq(own, first))) {
+            return Vec::new();
+        }
+        let others = |path: &str| {
+            section.tables.iter().any(|table| {
+                let is_own =
+                    table.header.as_ref().zip(own).is_some_and(|(header, own)| std::ptr::eq(header, own));
+                !is_own && table.row().flatten().is_some_and(|row| row.in_target() == path)
+            })
+        };
+        let blank = self.text()[range.end..self.line_end(range.end)].trim().is_empty();
+        let mut items = Vec::new();
+        for (path, header) in [("vm", "[target.vm]"), ("env", "[target.env]")] {
+            let dotted = given.all(path).any(|field| field.entry.is_some());
+            let Some(row) = Key::find(&["target", path]).filter(|_| !dotted && !others(path)) else {
+                continue;
+            };
+            let text = if blank { format!("{header}\n$0") } else { header.to_owned() };
+            items.push(described(table_item(header, path, own, range, text), row));
+        }
+        let inline = ["vm", "vm.mounts"].iter().any(|path| given.all(path).any(is_inline));
+        if let Some(row) = Key::find(&["target", "vm", "mounts", "*"]).filter(|_| !inline) {
+            let mut text = MOUNT.replace("/mnt/data", "${1:/mnt/data}");
+            if blank {
+                text.push_str("\nhost_path = \"${2:./data}\"");
+            }
+            items.push(described(table_item(MOUNT, "vm.mounts", own, range, text), row));
+        }
+        items
+    }
+
+    /// Whole targets.
+    pub(super) fn target_completions(
+        &self,
+        range: &Range<usize>,
+        filter: &str,
+        surroundings: &Surroundings,
+    ) -> Vec<Completion> {
+        let kernel = surroundings.kernels.iter().find(|kernel| kernel.release.is_ok());
+        let kernel =
+            kernel.and_then(|kernel| kernel.path.to_str()).filter(|path| !path.contains(['"', '\\']));
+        let kernel = snippets::escape(kernel.unwrap_or("./bzImage"));
+        let target = |label: &str, detail: &str, system: &str| Completion {
+            detail: Some(detail.to_owned()),
+            doc: Key::find(&["target"]).map(|row| row.doc.to_owned()),
+            edit: Edit::replace(
+                range.clone(),
+                format!("[[target]]\nname = \"${{1:name}}\"\n{system}\ncommand = \"${{3:uname -r}}\"\n$0"),
+            ),
+            snippet: true,
+            filter: filter.to_owned(),
+            ..Completion::plain(CompletionKind::Snippet, label, range.clone(), '5')
+        };
+        vec![
+            target("[[target]]", "boots a kernel", &format!("kernel = \"${{2:{kernel}}}\"")),
+            target("[[target]] image", "boots a disk image", "image = \"${2:./image.qcow2}\""),
+        ]
+    }
+}
+
+fn table_item(
+    label: &str,
+    path: &str,
+    own: Option<&Header>,
+    range: &Range<usize>,
+    text: String,
+) -> Completion {
+    Completion {
+        edit: Edit::replace(range.clone(), text),
+        snippet: true,
+        // Held against what was typed: a header, or a bare word.
+        filter: if own.is_some() { label.to_owned() } else { path.to_owned() },
+        ..Completion::plain(CompletionKind::Table, label, range.clone(), '4')
+    }
+}
