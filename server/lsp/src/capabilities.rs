@@ -1,17 +1,19 @@
 //! What the client can take. Nobody else reads its capabilities, and what the server offers follows from them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower_lsp::lsp_types::{
     ClientCapabilities, CodeActionKind, CodeActionOptions, CodeActionProviderCapability, CodeLensOptions,
     CompletionOptions, DocumentLinkOptions, ExecuteCommandOptions, FoldingRangeProviderCapability,
     HoverProviderCapability, InitializeParams, MarkupKind, OneOf, SaveOptions, SemanticTokensFullOptions,
     SemanticTokensLegend, SemanticTokensOptions, SemanticTokensServerCapabilities, ServerCapabilities,
     TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions, TextDocumentSyncSaveOptions,
-    WorkspaceFoldersServerCapabilities, WorkspaceServerCapabilities,
+    WorkDoneProgressOptions, WorkspaceFoldersServerCapabilities, WorkspaceServerCapabilities,
 };
 
 use crate::convert;
 use crate::position::Encoding;
+use crate::protocol;
+use crate::runs::ClientSupport;
 
 /// What the client announced, as far as it makes a difference here.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +23,9 @@ pub(crate) struct Capabilities {
     pub(crate) encoding: Encoding,
     /// It takes `vmtest/runEvent`.
     pub(crate) run_events: bool,
-    /// It has commands of its own behind the lenses, so ours need not be advertised.
+    /// It opens a terminal for a target's shell.
+    pub(crate) shell: bool,
+    /// It shows progress that we begin.
     pub(crate) progress: bool,
     /// It asks for lenses again when told to.
     pub(crate) lens_refresh: bool,
@@ -37,22 +41,16 @@ pub(crate) struct Capabilities {
     pub(crate) markdown_completion: bool,
     /// It shows a diagnostic's related places.
     pub(crate) related_information: bool,
-    /// It takes the number of the text that diagnostics belong to.
-    pub(crate) diagnostic_version: bool,
-    /// It can ask the user, who clicks a button.
-    pub(crate) show_message_request: bool,
+    /// It opens files when told to.
+    pub(crate) show_document: bool,
     /// It takes code actions that are more than a command.
     pub(crate) code_action_literals: bool,
     /// It takes an edit that names the version of its document.
     pub(crate) document_changes: bool,
     /// It marks the preferred code action.
     pub(crate) preferred_actions: bool,
-    /// It answers `workspace/configuration`.
-    pub(crate) configuration: bool,
     /// It folds whole lines only.
     pub(crate) line_folding: bool,
-    /// It shows a link's tooltip.
-    pub(crate) link_tooltips: bool,
 }
 
 impl Capabilities {
@@ -71,10 +69,17 @@ impl Capabilities {
         let actions = document.code_action.unwrap_or_default();
         let completion =
             document.completion.and_then(|completion| completion.completion_item).unwrap_or_default();
-        let experimental = experimental.as_ref().and_then(|value| value.pointer("/vmtest/runEvents"));
+        let own = |pointer: &str| {
+            experimental
+                .as_ref()
+                .and_then(|value| value.pointer(pointer))
+                .and_then(Value::as_bool)
+                .unwrap_or(false)
+        };
         Self {
             encoding: Encoding::negotiate(&offered.unwrap_or_default()),
-            run_events: experimental.and_then(Value::as_bool).unwrap_or(false),
+            run_events: protocol::wants_run_events(experimental.as_ref()),
+            shell: own("/vmtest/shell"),
             progress: yes(window.work_done_progress),
             lens_refresh: yes(workspace.code_lens.and_then(|lens| lens.refresh_support)),
             inlay_refresh: yes(workspace.inlay_hint.and_then(|hint| hint.refresh_support)),
@@ -85,19 +90,28 @@ impl Capabilities {
             markdown_hover: markdown(document.hover.and_then(|hover| hover.content_format)),
             markdown_completion: markdown(completion.documentation_format),
             related_information: yes(diagnostics.related_information),
-            diagnostic_version: yes(diagnostics.version_support),
-            show_message_request: window.show_message.is_some(),
+            show_document: window.show_document.is_some_and(|show| show.support),
             code_action_literals: actions.code_action_literal_support.is_some(),
             document_changes: yes(workspace.workspace_edit.and_then(|edit| edit.document_changes)),
             preferred_actions: yes(actions.is_preferred_support),
-            configuration: yes(workspace.configuration),
             line_folding: yes(document.folding_range.and_then(|folding| folding.line_folding_only)),
-            link_tooltips: yes(document.document_link.and_then(|link| link.tooltip_support)),
+        }
+    }
+
+    /// What matters to runs.
+    pub(crate) fn for_runs(&self) -> ClientSupport {
+        ClientSupport {
+            run_events: self.run_events,
+            progress: self.progress,
+            lens_refresh: self.lens_refresh,
+            related_information: self.related_information,
+            show_document: self.show_document,
+            encoding: self.encoding,
         }
     }
 
     /// What the server offers to this client.
-    pub(crate) fn server(&self, commands: Vec<String>) -> ServerCapabilities {
+    pub(crate) fn server(&self) -> ServerCapabilities {
         ServerCapabilities {
             position_encoding: Some(self.encoding.kind()),
             text_document_sync: Some(TextDocumentSyncCapability::Options(TextDocumentSyncOptions {
@@ -117,7 +131,7 @@ impl Capabilities {
             folding_range_provider: Some(FoldingRangeProviderCapability::Simple(true)),
             document_link_provider: Some(DocumentLinkOptions {
                 resolve_provider: Some(false),
-                work_done_progress_options: Default::default(),
+                work_done_progress_options: WorkDoneProgressOptions::default(),
             }),
             document_formatting_provider: Some(OneOf::Left(true)),
             inlay_hint_provider: Some(OneOf::Left(true)),
@@ -134,7 +148,7 @@ impl Capabilities {
             code_lens_provider: Some(CodeLensOptions { resolve_provider: Some(false) }),
             code_action_provider: Some(self.code_actions()),
             execute_command_provider: Some(ExecuteCommandOptions {
-                commands,
+                commands: protocol::COMMANDS.map(str::to_owned).to_vec(),
                 ..ExecuteCommandOptions::default()
             }),
             workspace: Some(WorkspaceServerCapabilities {
@@ -144,7 +158,7 @@ impl Capabilities {
                 }),
                 file_operations: None,
             }),
-            experimental: Some(serde_json::json!({ "vmtest": { "runEvents": true } })),
+            experimental: Some(json!({ "vmtest": { "runEvents": true } })),
             ..ServerCapabilities::default()
         }
     }

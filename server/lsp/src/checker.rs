@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tower_lsp::lsp_types::{Diagnostic, Uri};
+use tower_lsp::lsp_types::Uri;
 
+use crate::convert;
+use crate::diagnostics::{ByFile, Owner};
 use crate::documents::Document;
+use crate::environment::Finding;
 use crate::server::Server;
-use crate::{convert, environment};
 
 /// How long a text must stay as it is before the disk is looked at.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -19,7 +21,7 @@ pub(crate) enum Change {
     /// A document was opened, changed or closed.
     Text(Uri),
     /// What the machine lacks for a document.
-    Environment(Arc<Document>, Vec<Diagnostic>),
+    Environment(Arc<Document>, Vec<Finding>),
 }
 
 /// Takes note of changes.
@@ -52,7 +54,9 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Cha
                     // An answer about an older text would be shown at places that have moved.
                     let now = server.documents.get(&document.uri);
                     if now.is_some_and(|now| now.version == document.version) {
-                        server.publish_environment(&document, found).await;
+                        let found = convert::findings(&document, &found, server.capabilities());
+                        let owner = Owner::Environment(document.uri.clone());
+                        server.diagnostics.set(owner, ByFile::from([(document.uri.clone(), found)]));
                     }
                 }
             }
@@ -63,11 +67,18 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Cha
 /// What the text alone tells; false when the document is closed.
 async fn look_at_text(server: Server, uri: Uri) -> bool {
     let Some(document) = server.documents.get(&uri) else {
-        server.clear(&uri).await;
+        server.runs.forget(&uri);
+        server.diagnostics.set_version(&uri, None);
+        server.diagnostics.clear_all_of(&uri);
         return false;
     };
     let found = convert::problems(&document, &document.analysis.problems(), server.capabilities());
-    server.publish_static(&document, found).await;
+    server.diagnostics.set_version(&uri, Some(document.version));
+    server.diagnostics.set(Owner::Static(uri.clone()), ByFile::from([(uri.clone(), found)]));
+    let targets = document.analysis.targets();
+    let headers: Vec<_> =
+        targets.iter().map(|target| (target.name.as_str(), document.range(&target.header))).collect();
+    server.runs.document_changed(&uri, &headers);
     true
 }
 
@@ -83,8 +94,9 @@ fn watch_pauses(server: &Server, uri: &Uri) -> watch::Sender<()> {
                 }
             }
             let Some(document) = server.documents.get(&uri) else { return };
-            if let Some(found) = environment::look(&server, &document).await {
+            if let Some(found) = server.environment.look(&document).await {
                 let _ = server.changes.send(Change::Environment(document, found));
+                server.facts_changed();
             }
         }
     });

@@ -14,6 +14,9 @@ use crate::uri::file_of;
 /// Files of other tools that a client with a too wide filter sends.
 const OTHERS: [&str; 2] = ["Cargo.toml", "pyproject.toml"];
 
+/// From this length on, a text is thought about on another thread; the way there costs as much as a shorter one.
+const LONG: usize = 32 << 10;
+
 /// One version of an open document.
 pub(crate) struct Document {
     /// The client's name for it.
@@ -34,6 +37,21 @@ impl Document {
         let base = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
         let lines = Lines::new(&text, encoding);
         Self { analysis: Analysis::new(text, base), uri, version, file, lines }
+    }
+
+    /// Reads one that is not open; none when there is no such file, or nothing that could be a vmtest.toml.
+    pub(crate) fn saved(uri: Uri, encoding: Encoding) -> Option<Self> {
+        let file = file_of(&uri)?;
+        let metadata = std::fs::metadata(&file).ok()?;
+        // Opening a pipe would wait for its writer.
+        let is_text = metadata.is_file() && metadata.len() <= vmtest_config::MAX_FILE_SIZE as u64;
+        let text = is_text.then(|| std::fs::read_to_string(&file).ok())??;
+        Some(Self::new(uri, 0, text, encoding))
+    }
+
+    /// The directory that relative paths start at.
+    pub(crate) fn base(&self) -> &Path {
+        self.analysis.base()
     }
 
     /// Its text.
@@ -59,6 +77,26 @@ impl Document {
     /// The bytes of a client's range.
     pub(crate) fn bytes(&self, range: Range) -> std::ops::Range<usize> {
         self.lines.bytes(self.text(), range)
+    }
+
+    /// Answers a question about the text. A long text is thought about elsewhere, so that what comes meanwhile, a cancel
+    /// for one, does not wait.
+    pub(crate) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        if self.text().len() < LONG {
+            return question(self);
+        }
+        let document = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || question(&document)).await {
+            Ok(answer) => answer,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The server leaves.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 
     /// How long a piece of text is in the client's units.

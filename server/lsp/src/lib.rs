@@ -6,14 +6,19 @@
 mod capabilities;
 mod checker;
 mod convert;
+mod diagnostics;
 mod documents;
 mod environment;
 mod framing;
 mod handlers;
 mod lifecycle;
+mod outbox;
 mod position;
+mod protocol;
+mod runs;
 mod server;
 mod transport;
+mod trust;
 mod uri;
 
 use std::any::Any;
@@ -81,7 +86,9 @@ async fn serve_until(
     let transport = Transport::start((service, socket), input, output, &lifecycle);
     let reason = lifecycle.leaving().await;
     tracing::info!(?reason, "leaving");
-    server.end_runs(MACHINES_LIMIT).await;
+    if !server.runs.shutdown(MACHINES_LIMIT).await {
+        tracing::warn!("not every machine has ended by itself");
+    }
     transport.finish(WRITE_LIMIT).await;
     lifecycle.exit_status(reason)
 }

@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -71,26 +71,38 @@ impl Lifecycle {
     }
 }
 
-/// Waits for the end of the client's process; none when the number that the client sent means nothing here.
-///
-/// Only a process that we descend from counts. In a container, the number is one of another pid namespace: usually
-/// nobody has it here, and whoever has it is not the client, so its end must not be ours.
-pub(crate) fn client_gone(process_id: u32) -> Option<impl Future<Output = ()> + Send + use<>> {
-    let pid = i32::try_from(process_id).ok().and_then(Pid::from_raw)?;
-    // Before the question, so that the number cannot be given to another process in between.
-    let handle = pidfd_open(pid, PidfdFlags::NONBLOCK).or_else(|_| pidfd_open(pid, PidfdFlags::empty()));
-    if !is_ancestor(pid) {
-        tracing::debug!(process_id, "the client's process is none of ours; only the end of input is watched");
-        return None;
-    }
-    let handle = handle.and_then(|handle| watchable(handle).map_err(|_| rustix::io::Errno::INVAL)).ok()?;
-    Some(async move {
-        let _ = handle.readable().await;
-    })
-}
+/// The client's process.
+#[derive(Debug)]
+pub(crate) struct ClientProcess(OwnedFd);
 
-fn watchable(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(handle, Interest::READABLE)
+impl ClientProcess {
+    /// Finds it by the number that the client sent; none when the number means nothing here.
+    ///
+    /// Only a process that we descend from counts. In a container, the number is one of another pid namespace: usually
+    /// nobody has it here, and whoever has it is not the client, so its end must not be ours.
+    pub(crate) fn find(process_id: u32) -> Option<Self> {
+        let pid = i32::try_from(process_id).ok().and_then(Pid::from_raw)?;
+        // Before the question, so that the number cannot be given to another process in between.
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        if !is_ancestor(pid) {
+            tracing::debug!(
+                process_id,
+                "the client's process is none of ours; only the end of input is watched"
+            );
+            return None;
+        }
+        Some(Self(handle))
+    }
+
+    /// Calls `gone` when it has ended. A thread of its own waits, so that nothing here can keep it from being seen.
+    pub(crate) fn watch(self, gone: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let wait = move || {
+            let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
+            while poll(&mut watched, None) == Err(Errno::INTR) {}
+            gone();
+        };
+        std::thread::Builder::new().name("client".to_owned()).spawn(wait).map(drop)
+    }
 }
 
 fn is_ancestor(pid: Pid) -> bool {
@@ -153,21 +165,21 @@ mod tests {
         assert_eq!(lifecycle.exit_status(Reason::Signal(15)), 143);
     }
 
-    #[tokio::test]
-    async fn a_process_that_did_not_start_us_is_not_watched() {
+    #[test]
+    fn a_process_that_did_not_start_us_is_not_watched() {
         let mut stranger = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-        assert!(client_gone(stranger.id()).is_none());
+        assert!(ClientProcess::find(stranger.id()).is_none());
         stranger.kill().unwrap();
         stranger.wait().unwrap();
-        assert!(client_gone(stranger.id()).is_none());
+        assert!(ClientProcess::find(stranger.id()).is_none());
         for number in [0, u32::MAX, i32::MAX as u32, std::process::id()] {
-            assert!(client_gone(number).is_none(), "{number}");
+            assert!(ClientProcess::find(number).is_none(), "{number}");
         }
     }
 
-    #[tokio::test]
-    async fn the_process_that_started_us_is_watched() {
+    #[test]
+    fn the_process_that_started_us_is_watched() {
         let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
-        assert!(client_gone(parent as u32).is_some());
+        assert!(ClientProcess::find(parent as u32).is_some());
     }
 }
