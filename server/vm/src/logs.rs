@@ -54,7 +54,13 @@ impl Logs {
 
     /// Where files go, for reports that name them.
     pub fn paths(&self) -> LogPaths {
-        LogPaths(Some(Self { folder: self.folder.clone(), digits: self.digits, open: BTreeMap::new() }))
+        LogPaths(Some(self.for_another_listener()))
+    }
+
+    /// The same files for somebody who hears of other targets of the run.
+    #[must_use]
+    pub fn for_another_listener(&self) -> Self {
+        Self { folder: self.folder.clone(), digits: self.digits, open: BTreeMap::new() }
     }
 
     fn stem(&self, index: usize, name: &str) -> String {
