@@ -16,11 +16,31 @@ impl Analysis {
     pub fn problems(&self) -> Vec<Problem> {
         let loaded = Document::parse(self.text(), self.base())
             .and_then(|document| document.resolve(Purpose::Check).map(|loaded| loaded.warnings));
-        match loaded {
+        let mut problems = match loaded {
             Ok(problems) => problems,
             Err(problems) if problems.iter().any(is_about_syntax) => self.piece_by_piece(problems),
             Err(problems) => problems,
+        };
+        problems.extend(self.lints());
+        problems.sort_by_key(|problem| problem.span.start);
+        let invisible = |problem: &&mut Problem| problem.code == "syntax" && problem.span.is_empty();
+        for problem in problems.iter_mut().filter(invisible) {
+            problem.span = self.visible(problem.span.start);
         }
+        problems
+    }
+
+    /// What is written on the line of a place: something that is missing has no text of its own to underline.
+    fn visible(&self, offset: usize) -> Range<usize> {
+        let pieces = std::iter::once(&self.scan().head).chain(&self.scan().targets);
+        let mut open = pieces.flat_map(|piece| &piece.open_strings);
+        // A string without its end is wrong where it starts.
+        let string = open.find(|open| open.start <= offset && offset <= open.end + 1);
+        let offset = string.map_or(offset, |open| open.start);
+        let line = line_of(self.text(), &(offset..offset));
+        let text = &self.text()[line.clone()];
+        let start = line.start + (text.len() - text.trim_start().len());
+        start..(start + text.trim().len()).max(start)
     }
 
     /// What each piece has wrong when it is read alone, so that a slip in one does not hide what is wrong with the others.

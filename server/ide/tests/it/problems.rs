@@ -1,0 +1,203 @@
+//! What is wrong with a text, also while it is broken somewhere.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+use vmtest_config::load;
+use vmtest_ide::{Analysis, Problem, Severity};
+
+use crate::fixtures::files;
+use crate::support::{BASE, analysis, slice};
+
+/// A line for each problem: what it is called, the text that it is about, what it says.
+fn check(text: &str, expected: Expect) {
+    let analysis = analysis(text);
+    let mut shown = String::new();
+    for problem in analysis.problems() {
+        let about = slice(text, &problem.span).lines().next().unwrap_or_default();
+        let sign = if problem.severity == Severity::Error { "E" } else { "W" };
+        writeln!(shown, "{sign} {} `{about}`: {}", problem.code, problem.message).unwrap();
+    }
+    expected.assert_eq(&shown);
+}
+
+const GOOD: &str = "[[target]]\nname = \"good\"\nkernel = \"k\"\ncommand = \"c\"\n";
+
+#[test]
+fn a_right_file_has_none() {
+    check(GOOD, expect![""]);
+}
+
+#[test]
+fn an_empty_file_has_no_target() {
+    check(
+        "",
+        expect![[r"
+        E no_targets ``: there is no target
+    "]],
+    );
+}
+
+#[test]
+fn a_slip_in_one_target_does_not_hide_what_another_has_wrong() {
+    check(
+        &format!(
+            "{GOOD}kernal = 1\n[[target]]\nname = \"open\ncommand = \"c\"\n[[target]]\nname = 3\nkernel = \"k\"\ncommand = \"c\"\n"
+        ),
+        expect![[r#"
+            W unknown_key `kernal`: unknown key `kernal` in `[[target]]`; it has no effect
+            E syntax `name = "open`: a string without its closing quote
+            E wrong_type `3`: `name` must be a string, not an integer
+        "#]],
+    );
+}
+
+#[test]
+fn a_broken_target_is_not_told_what_it_lacks() {
+    check(
+        "[[target]]\nname = \"a\"\nker\n",
+        expect![[r#"
+            E syntax `ker`: a key without a value
+        "#]],
+    );
+}
+
+#[test]
+fn a_broken_target_is_told_what_its_other_lines_have_wrong() {
+    check(
+        "[[target]]\nname = 3\nkernel =\ncommand = \"c\"\n",
+        expect![[r#"
+            E wrong_type `3`: `name` must be a string, not an integer
+            E syntax `kernel =`: a key without a value
+        "#]],
+    );
+}
+
+#[test]
+fn text_without_its_closing_quotes_ends_with_its_target() {
+    check(
+        &format!("[[target]]\nname = \"a\"\nkernel = \"k\"\ncommand = '''\nmake\n{GOOD}x = 1\n"),
+        expect![[r#"
+            E syntax `command = '''`: text of several lines without its closing quotes
+            W unknown_key `x`: unknown key `x` in `[[target]]`; it has no effect
+        "#]],
+    );
+}
+
+#[test]
+fn a_list_without_its_end_ends_with_its_target() {
+    check(
+        &format!(
+            "[[target]]\nname = \"a\"\nkernel = \"k\"\ncommand = \"c\"\nvm.extra_args = [\"-x\",\n{GOOD}x = 1\n"
+        ),
+        expect![[r#"
+            E syntax `vm.extra_args = ["-x",`: a list without its closing `]`
+            W unknown_key `x`: unknown key `x` in `[[target]]`; it has no effect
+        "#]],
+    );
+}
+
+#[test]
+fn a_key_given_twice_does_not_hide_the_rest() {
+    check(
+        &format!("{GOOD}name = \"b\"\n{GOOD}vm.memory = \"4X\"\n"),
+        expect![[r#"
+            E duplicate_key `name`: `name` is given a second time
+            E invalid_memory `"4X"`: `vm.memory` is not a memory size: "4X"
+        "#]],
+    );
+}
+
+#[test]
+fn what_only_the_whole_file_has_wrong_is_said() {
+    check(
+        "[target]\nname = \"a\"\n[[target]]\nname = \"b\"\nkernel = \"k\"\ncommand = \"c\"\n",
+        expect![[r#"
+            E target_not_array `[target]`: `target` is a single table, but it must be a list of them
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_beyond_the_limits_says_that_alone() {
+    check(
+        &"#".repeat((1 << 20) + 1),
+        expect![[r"
+        E file_too_large ``: the file has 1048577 bytes, more than 1 MiB
+    "]],
+    );
+    let codes = |text: &str| analysis(text).problems().iter().map(|problem| problem.code).collect::<Vec<_>>();
+    assert_eq!(codes(&format!("x = {}", "[".repeat(10_000))), ["too_deep"]);
+    assert_eq!(codes(&"x = [\n".repeat(10_000)), ["too_deep"]);
+}
+
+#[test]
+fn a_byte_order_mark_and_carriage_returns_change_nothing() {
+    let text = format!("\u{feff}{}", GOOD.replace('\n', "\r\n"));
+    check(&text, expect![""]);
+    check(
+        &format!("{text}x\r\n"),
+        expect![[r#"
+            E syntax `x`: a key without a value
+        "#]],
+    );
+}
+
+#[test]
+fn mistakes_of_commands_are_said_at_their_place() {
+    check(
+        "[[target]]\nname = \"a\"\nkernel = \"k\"\ncommand = '''\n./a.sh\n./b.sh\n'''\n",
+        expect![[r"
+            W lost_exit_status `./a.sh`: a failure of `./a.sh` is not noticed: the last command alone decides whether the target passes
+        "]],
+    );
+    check(
+        "[[target]]\nname = \"a\"\nkernel = \"k\"\ncommand = \"cat <<EOF\\nhello\\n\"\n",
+        expect![[r"
+            W unclosed_here_document `cat <<EOF\nhello\n`: the here-document has no end: no line is `EOF`, so everything that follows is its text
+        "]],
+    );
+}
+
+/// Whether the tolerant reader finds an error where the strict one does, and the targets that it does.
+fn agree(text: &str, name: &str) {
+    let loaded = load(text, Path::new(BASE));
+    let analysis = Analysis::new(text, Path::new(BASE));
+    let problems = analysis.problems();
+    assert_eq!(problems.iter().any(Problem::is_error), loaded.is_err(), "{name}: {problems:?}");
+    if let Ok(loaded) = loaded {
+        let strict: Vec<_> = loaded.targets.iter().map(|resolved| resolved.target.name.as_str()).collect();
+        let tolerant = analysis.targets();
+        let tolerant: Vec<_> = tolerant.iter().map(|target| target.name.as_str()).collect();
+        assert_eq!(tolerant, strict, "{name}");
+        let of_loader = loaded.warnings.iter().all(|warning| problems.contains(warning));
+        assert!(of_loader, "{name}: a warning of the loader is missing");
+    }
+}
+
+#[test]
+fn the_strict_loader_and_the_tolerant_reader_agree_on_every_fixture() {
+    for (path, text) in files("valid").into_iter().chain(files("invalid")) {
+        agree(&text, &path.display().to_string());
+    }
+}
+
+#[test]
+fn the_two_agree_at_every_keystroke() {
+    for (path, text) in files("valid") {
+        for end in (0..=text.len()).filter(|end| text.is_char_boundary(*end)) {
+            agree(&text[..end], &format!("{} up to {end}", path.display()));
+        }
+    }
+}
+
+#[test]
+fn many_errors_take_linear_time() {
+    // Each of these would take minutes if it were not.
+    for unit in
+        ["[[target]]\nname = \"\n", "x = '''\n", "\"\\", "x = \"\n", "[[target]]\n[target.vm]\n", "ä'"]
+    {
+        analysis(&unit.repeat(100_000 / unit.len())).problems();
+    }
+}
