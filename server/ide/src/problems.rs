@@ -11,8 +11,12 @@ use crate::scan::Piece;
 /// Problems that say that something is missing: a piece with broken syntax may well have it.
 const OF_WHOLE_TARGETS: [&str; 4] = ["no_targets", "missing_key", "missing_system", "missing_companion"];
 
+/// More problems than anybody reads; a file of nothing else must not drown its editor.
+const MOST: usize = 1000;
+
 impl Analysis {
-    /// Everything that is wrong, in the order of the text. There is an error in it exactly if the file cannot be loaded.
+    /// Everything that is wrong, in the order of the text; the first thousand where there is more. There is an error in it exactly if
+    /// the file cannot be loaded.
     pub fn problems(&self) -> Vec<Problem> {
         let loaded = Document::parse(self.text(), self.base())
             .and_then(|document| document.resolve(Purpose::Check).map(|loaded| loaded.warnings));
@@ -22,6 +26,10 @@ impl Analysis {
             Err(problems) => problems,
         };
         problems.extend(self.lints());
+        if problems.len() > MOST {
+            problems.sort_by_key(|problem| !problem.is_error());
+            problems.truncate(MOST);
+        }
         problems.sort_by_key(|problem| problem.span.start);
         let invisible = |problem: &&mut Problem| problem.code == "syntax" && problem.span.is_empty();
         for problem in problems.iter_mut().filter(invisible) {
@@ -32,15 +40,21 @@ impl Analysis {
 
     /// What is written on the line of a place: something that is missing has no text of its own to underline.
     fn visible(&self, offset: usize) -> Range<usize> {
-        let pieces = std::iter::once(&self.scan().head).chain(&self.scan().targets);
-        let mut open = pieces.flat_map(|piece| &piece.open_strings);
         // A string without its end is wrong where it starts.
-        let string = open.find(|open| open.start <= offset && offset <= open.end + 1);
-        let offset = string.map_or(offset, |open| open.start);
+        let offset = self.open_string(offset).map_or(offset, |open| open.start);
         let line = line_of(self.text(), &(offset..offset));
         let text = &self.text()[line.clone()];
         let start = line.start + (text.len() - text.trim_start().len());
         start..(start + text.trim().len()).max(start)
+    }
+
+    /// The string without an end that reaches to a place.
+    fn open_string(&self, offset: usize) -> Option<&Range<usize>> {
+        let scan = self.scan();
+        let before = scan.targets.partition_point(|piece| piece.range.start < offset);
+        let piece = before.checked_sub(1).map_or(&scan.head, |index| &scan.targets[index]);
+        let before = piece.open_strings.partition_point(|open| open.start <= offset);
+        piece.open_strings[..before].last().filter(|open| offset <= open.end + 1)
     }
 
     /// What each piece has wrong when it is read alone, so that a slip in one does not hide what is wrong with the others.
