@@ -436,14 +436,16 @@ impl Reader<'_> {
     }
 }
 
-/// The range of what stands between the quotes of a whole string.
+/// The range of what stands between the quotes of a string; a key may have lost the one at its end.
 fn content(raw: &str) -> Range<usize> {
-    if raw.len() >= 6 && (raw.starts_with("\"\"\"") || raw.starts_with("'''")) {
+    let is_long = |quotes: &str| raw.len() >= 6 && raw.starts_with(quotes) && raw.ends_with(quotes);
+    if is_long("\"\"\"") || is_long("'''") {
         // The line break after the opening quotes is not part of the text.
         let skip = if raw[3..].starts_with("\r\n") { 2 } else { usize::from(raw[3..].starts_with('\n')) };
         return 3 + skip.min(raw.len() - 6)..raw.len() - 3;
     }
-    1.min(raw.len())..raw.len().saturating_sub(1).max(1.min(raw.len()))
+    let closed = raw.len() >= 2 && raw.ends_with(&raw[..1]);
+    1..if closed { raw.len() - 1 } else { raw.len() }
 }
 
 /// What a string or a quoted key means. One with a wrong escape means itself.
