@@ -46,6 +46,16 @@ impl<'m> Given<'m> {
         self.0.iter().filter(move |field| field.row.is_some_and(|row| row.in_target() == path))
     }
 
+    /// A place in the guest that no mount has yet.
+    pub(super) fn free_mount(&self) -> String {
+        let taken = |place: &str| self.0.iter().any(|field| field.map_name == Some(place));
+        let more = (2..).map(|number| format!("{}{number}", snippets::MOUNT));
+        std::iter::once(snippets::MOUNT.to_owned())
+            .chain(more)
+            .find(|place| !taken(place))
+            .unwrap_or_default()
+    }
+
     fn has_system(&self) -> bool {
         SYSTEM_KEYS.iter().any(|key| self.has(key))
     }
@@ -120,13 +130,15 @@ impl Place<'_> {
 impl Analysis {
     pub(super) fn key_completions(&self, place: &Place<'_>, surroundings: &Surroundings) -> Vec<Completion> {
         let Some(parent) = place.parent else { return Vec::new() };
-        if place.entry.is_none() && !self.is_free(place) {
+        // A name in quotes is the user's own.
+        let quoted = self.text()[place.part.clone()].contains(['"', '\'', '\n']);
+        if quoted || (place.entry.is_none() && !self.is_free(place)) {
             return Vec::new();
         }
         let given = Given::new(place.section, place.entry);
         let mut items = Vec::new();
         match parent {
-            Some(parent) if parent.value == ValueType::Map => items.extend(map_line(parent, place)),
+            Some(parent) if parent.value == ValueType::Map => items.extend(map_line(parent, place, &given)),
             Some(parent) => {
                 let rows = parent.children().filter(|row| !place.has(row, &given));
                 items.extend(rows.filter(|row| !given.rules_out(row)).map(|row| key(row, place, &given)));
@@ -195,22 +207,23 @@ fn key(row: &'static Key, place: &Place<'_>, given: &Given<'_>) -> Completion {
         return item;
     }
     let text = match row.value {
-        ValueType::Map => format!("{name}.{}", snippets::map_entry(row)),
+        ValueType::Map => format!("{name}.{}", snippets::map_entry(row, &given.free_mount())),
         _ => format!("{name} = {}", snippets::value(row)),
     };
     Completion { edit: Edit::replace(place.part.clone(), text), snippet: true, ..item }
 }
 
 /// A line of a table whose keys are the user's: offered only where no name has been begun.
-fn map_line(row: &'static Key, place: &Place<'_>) -> Option<Completion> {
+fn map_line(row: &'static Key, place: &Place<'_>, given: &Given<'_>) -> Option<Completion> {
     if !place.part.is_empty() || place.only_name() || row.in_target() != "vm.mounts" {
         return None;
     }
     let child = row.children().next()?;
+    let label = format!("\"{}\"", given.free_mount());
     let item = Completion {
-        edit: Edit::replace(place.part.clone(), snippets::map_entry(row)),
+        edit: Edit::replace(place.part.clone(), snippets::map_entry(row, &given.free_mount())),
         snippet: true,
-        ..Completion::plain(CompletionKind::Key, "\"/mnt/data\"", place.part.clone(), '2')
+        ..Completion::plain(CompletionKind::Key, &label, place.part.clone(), '2')
     };
     Some(described(item, child))
 }

@@ -25,16 +25,19 @@ pub(super) fn value(row: &Key) -> String {
         ValueType::Integer(..) => format!("${{1:{}}}", row.example),
         ValueType::Strings => "[\"$1\"]".to_owned(),
         ValueType::Table if row.name() == "*" => "{ host_path = \"$1\" }".to_owned(),
-        ValueType::Map => format!("{{ {} }}", map_entry(row)),
+        ValueType::Map => format!("{{ {} }}", map_entry(row, MOUNT)),
         ValueType::Table | ValueType::Tables => "{ $1 }".to_owned(),
         _ => "\"$1\"".to_owned(),
     }
 }
 
-/// A line of a table whose keys are the user's.
-pub(super) fn map_entry(row: &Key) -> String {
+/// Where a mount goes, unless something is there already.
+pub(super) const MOUNT: &str = "/mnt/data";
+
+/// A line of a table whose keys are the user's; `mount` is a place in the guest.
+pub(super) fn map_entry(row: &Key, mount: &str) -> String {
     match row.in_target() {
         "env" => "${1:NAME} = \"$2\"".to_owned(),
-        _ => "\"${1:/mnt/data}\" = { host_path = \"$2\" }".to_owned(),
+        _ => format!("\"${{1:{mount}}}\" = {{ host_path = \"$2\" }}"),
     }
 }

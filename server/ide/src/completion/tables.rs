@@ -11,9 +11,6 @@ use crate::edit::Edit;
 use crate::model::{Header, Section};
 use crate::surroundings::Surroundings;
 
-/// Where the header of a mount stands in the list of tables.
-const MOUNT: &str = "[target.vm.mounts.\"/mnt/data\"]";
-
 impl Analysis {
     pub(super) fn header_completions(
         &self,
@@ -81,11 +78,15 @@ impl Analysis {
         }
         let inline = ["vm", "vm.mounts"].iter().any(|path| given.all(path).any(is_inline));
         if let Some(row) = Key::find(&["target", "vm", "mounts", "*"]).filter(|_| !inline) {
-            let mut text = MOUNT.replace("/mnt/data", "${1:/mnt/data}");
+            let place = given.free_mount();
+            let mut text = format!("[target.vm.mounts.\"${{1:{place}}}\"]");
             if blank {
                 text.push_str("\nhost_path = \"${2:./data}\"");
             }
-            items.push(described(table_item(MOUNT, "vm.mounts", own, range, text), row));
+            items.push(described(
+                table_item(&format!("[target.vm.mounts.\"{place}\"]"), "vm.mounts", own, range, text),
+                row,
+            ));
         }
         items
     }

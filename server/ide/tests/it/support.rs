@@ -81,3 +81,35 @@ pub(crate) fn apply(text: &str, edits: &[Edit]) -> String {
 pub(crate) fn slice<'t>(text: &'t str, range: &Range<usize>) -> &'t str {
     text.get(range.clone()).unwrap_or_else(|| panic!("{range:?} is no piece of the text"))
 }
+
+/// What a snippet becomes when all its places keep what stands in them.
+pub(crate) fn expand(snippet: &str) -> String {
+    let mut text = String::new();
+    let mut rest = snippet.chars().peekable();
+    let mut open = 0;
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => text.extend(rest.next()),
+            '$' if rest.peek() == Some(&'{') => {
+                rest.next();
+                while rest.next_if(char::is_ascii_digit).is_some() {}
+                match rest.next() {
+                    Some('|') => {
+                        let choices: String = rest.by_ref().take_while(|c| *c != '|').collect();
+                        text.push_str(choices.split(',').next().unwrap_or_default());
+                        assert_eq!(rest.next(), Some('}'), "{snippet}");
+                    }
+                    Some(':') => open += 1,
+                    other => panic!("{other:?} in a place of {snippet}"),
+                }
+            }
+            '$' => {
+                assert!(rest.next_if(char::is_ascii_digit).is_some(), "a `$` that is no place: {snippet}");
+            }
+            '}' if open > 0 => open -= 1,
+            c => text.push(c),
+        }
+    }
+    assert_eq!(open, 0, "{snippet}");
+    text
+}

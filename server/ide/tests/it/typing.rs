@@ -1,0 +1,215 @@
+//! Every feature at every moment of a text's life: while it is typed, and whatever it is.
+
+use std::ops::Range;
+
+use proptest::prelude::*;
+use vmtest_ide::{Analysis, CompletionKind, Surroundings, Symbol};
+
+use crate::support::{analysis, apply, expand, slice, with_entries};
+
+const EXAMPLE: &str = include_str!("../../../../examples/vmtest.toml");
+const RICH: &str = include_str!("rich.toml");
+
+/// Asks for everything that does not need a place, and holds the answers to what every client relies on.
+#[track_caller]
+fn whole(analysis: &Analysis, machine: &Surroundings) {
+    let text = analysis.text();
+    symbols(text, &(0..text.len()), &analysis.symbols());
+    let mut end = 0;
+    for token in analysis.semantic_tokens() {
+        assert!(token.range.start >= end, "tokens overlap: {token:?}");
+        let piece = slice(text, &token.range);
+        assert!(!piece.is_empty() && !piece.contains('\n'), "{token:?} is {piece:?}");
+        end = token.range.end;
+    }
+    let mut start = 0;
+    for fold in analysis.folds() {
+        assert!(slice(text, &fold.range).contains('\n'), "{fold:?} is of one line");
+        assert!(fold.range.start >= start, "folds are not in order");
+        start = fold.range.start;
+    }
+    for link in analysis.links() {
+        let piece = slice(text, &link.range);
+        assert!(!piece.is_empty() && !piece.contains('\n'), "{link:?} is {piece:?}");
+    }
+    for hint in analysis.inlay_hints(0..text.len(), machine) {
+        slice(text, &(hint.offset..text.len()));
+        assert!(!hint.label.is_empty() && !hint.label.contains('\n'), "{hint:?}");
+    }
+    for target in analysis.targets() {
+        slice(text, &target.range);
+        assert!(
+            target.range.start <= target.header.start && target.header.end <= target.range.end,
+            "{target:?}"
+        );
+    }
+}
+
+/// Every symbol lies in its parent, is named, and comes after the one before it.
+#[track_caller]
+fn symbols(text: &str, parent: &Range<usize>, all: &[Symbol]) {
+    let mut end = parent.start;
+    for symbol in all {
+        assert!(!symbol.name.trim().is_empty(), "{symbol:?}");
+        assert!(!symbol.name.contains(char::is_control), "{symbol:?}");
+        slice(text, &symbol.range);
+        slice(text, &symbol.selection);
+        assert!(
+            end <= symbol.range.start && symbol.range.end <= parent.end,
+            "{symbol:?} is not in {parent:?}"
+        );
+        assert!(
+            symbol.range.start <= symbol.selection.start && symbol.selection.end <= symbol.range.end,
+            "{symbol:?}"
+        );
+        symbols(text, &symbol.range, &symbol.children);
+        end = symbol.range.end;
+    }
+}
+
+/// Asks for everything at a place.
+#[track_caller]
+fn place(analysis: &Analysis, offset: usize, machine: &Surroundings) {
+    let text = analysis.text();
+    if let Some(hover) = analysis.hover(offset, machine) {
+        slice(text, &hover.range);
+        assert!(!hover.markdown.is_empty());
+    }
+    analysis.wanted_directory(offset);
+    for item in analysis.completions(offset, machine) {
+        let range = &item.edit.range;
+        assert!(range.start <= offset && offset <= range.end, "{item:?} is not at {offset}");
+        assert!(!slice(text, range).contains('\n'), "{item:?} is not on one line");
+        assert!(!item.label.is_empty() && !item.filter.is_empty() && !item.sort.is_empty(), "{item:?}");
+        let mut edit = item.edit.clone();
+        if item.snippet {
+            edit.text = expand(&edit.text);
+        }
+        if item.kind == CompletionKind::Value {
+            assert!(!edit.text.contains('\n'), "{item:?}");
+        }
+        apply(text, &[edit]);
+    }
+}
+
+fn machine() -> Surroundings {
+    with_entries(&["bzImage", "linux/", ".hidden", "a\"b", "a'b", "${x}\\", "\u{fffd}", "x\ny"])
+}
+
+/// Types `text`, asks at the cursor each time, and now and then everywhere.
+#[track_caller]
+fn type_out(text: &str) {
+    let machine = machine();
+    let ends = text.char_indices().map(|(at, _)| at).chain(std::iter::once(text.len()));
+    for (count, end) in ends.enumerate() {
+        let analysis = analysis(&text[..end]);
+        place(&analysis, end, &machine);
+        if count % 7 == 0 {
+            whole(&analysis, &machine);
+        }
+        if count % 97 == 0 {
+            let lines = text[..end].match_indices('\n').map(|(newline, _)| newline + 1);
+            lines.for_each(|line| place(&analysis, line, &machine));
+        }
+    }
+}
+
+#[test]
+fn the_example_can_be_typed() {
+    type_out(EXAMPLE);
+}
+
+#[test]
+fn a_file_with_every_key_can_be_typed() {
+    type_out(RICH);
+}
+
+#[test]
+fn a_file_with_every_key_can_be_typed_with_carriage_returns() {
+    type_out(&RICH.replace('\n', "\r\n"));
+}
+
+#[test]
+fn a_file_can_be_typed_above_another_target() {
+    let machine = machine();
+    let below = "\n[[target]]\nname = \"below\"\nkernel = \"./bzImage\"\ncommand = \"true\"\n";
+    for end in (0..=RICH.len()).filter(|end| RICH.is_char_boundary(*end)) {
+        let analysis = analysis(&format!("{}{below}", &RICH[..end]));
+        place(&analysis, end, &machine);
+        if end % 7 == 0 {
+            whole(&analysis, &machine);
+        }
+    }
+}
+
+#[test]
+fn every_place_of_a_whole_file_can_be_asked() {
+    let machine = machine();
+    let analysis = analysis(RICH);
+    whole(&analysis, &machine);
+    (0..=RICH.len() + 2).for_each(|offset| {
+        analysis.hover(offset, &machine);
+        analysis.wanted_directory(offset);
+    });
+    (0..=RICH.len()).filter(|at| RICH.is_char_boundary(*at)).for_each(|at| place(&analysis, at, &machine));
+}
+
+/// What is offered can be taken: the file is no worse for it.
+#[test]
+fn every_completion_on_a_line_of_its_own_leaves_a_file_that_can_be_read() {
+    let broken = ["syntax", "duplicate_key", "unknown_key", "misplaced_key", "several_systems", "wrong_type"];
+    let lines: Vec<usize> =
+        std::iter::once(0).chain(RICH.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut taken = 0;
+    for line in lines {
+        let text = format!("{}\n{}", &RICH[..line], &RICH[line..]);
+        let analysis = analysis(&text);
+        for item in analysis.completions(line, &machine()) {
+            let mut edit = item.edit.clone();
+            if item.snippet {
+                edit.text = expand(&edit.text);
+            }
+            let after = crate::support::analysis(&apply(&text, &[edit]));
+            let problems = after.problems();
+            let worse = problems.iter().find(|problem| broken.contains(&problem.code));
+            assert!(worse.is_none(), "{} at {line}: {worse:?}\n{}", item.label, after.text());
+            taken += 1;
+        }
+    }
+    assert!(taken > 100, "{taken}");
+}
+
+fn words() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        3 => prop::sample::select(vec![
+            "[[target]]\n", "[target.vm]\n", "[target.vm.mounts.\"/x\"]\n", "[[", "]]", "[", "]", "{", "}", "\n", "\r\n",
+            "\"", "'", "\"\"\"", "'''", "\\", "=", ".", ",", "#", " ", "\t", "ä", "𝄞", "\u{feff}", "\0", "1", "true",
+            "name", "kernel", "vm", "memory", "mounts", "env", "target", "kernel = \"", "memory = \"4G\"\n", "4G",
+            "vm = { ", "host_path = \"./", "command = '''\n", "timeout = ", "# x\n", "1979-05-27", "1.5", "-", "/",
+        ])
+        .prop_map(str::to_owned),
+        1 => any::<String>(),
+    ];
+    prop::collection::vec(word, 0..30).prop_map(|words| words.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_can_be_asked_anywhere(text in words(), offsets in prop::collection::vec(any::<prop::sample::Index>(), 8)) {
+        let analysis = analysis(&text);
+        let machine = machine();
+        whole(&analysis, &machine);
+        for offset in offsets {
+            // Inside a character and past the end, too: nothing may panic there.
+            let offset = offset.index(text.len() + 2);
+            analysis.hover(offset, &machine);
+            analysis.wanted_directory(offset);
+            analysis.completions(offset, &machine);
+            if text.is_char_boundary(offset) {
+                place(&analysis, offset, &machine);
+            }
+        }
+    }
+}
