@@ -141,6 +141,15 @@ pub(crate) enum Sub {
         #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
         config: Option<PathBuf>,
     },
+    /// Put a vmtest.toml in order: blanks and line breaks, nothing else
+    #[command(after_help = "Examples:\n  vmtest fmt\n  vmtest fmt --check            # in CI\n  vmtest fmt - <vmtest.toml     # to standard output")]
+    Fmt {
+        /// The file; `-` for standard input to standard output [default: vmtest.toml]
+        file: Option<PathBuf>,
+        /// Change nothing; exit with 1 when something would be changed
+        #[arg(long)]
+        check: bool,
+    },
     /// List the targets
     List(ListArgs),
     /// Open a shell in a target's machine

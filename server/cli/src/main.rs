@@ -39,6 +39,7 @@ fn main() -> ExitCode {
 fn subcommand(sub: Sub) -> ExitCode {
     match sub {
         Sub::Check { file, config } => command::check::check(file.or(config).as_deref()),
+        Sub::Fmt { file, check } => command::fmt::fmt(file.as_deref(), check),
         Sub::List(args) => command::list::list(&args),
         Sub::Shell(args) => command::run::run(&args.into_run()),
         Sub::Doctor => command::doctor::doctor(),

@@ -179,6 +179,11 @@ impl File {
         }
     }
 
+    /// Where it lies; none for standard input.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// Its targets that `choice` leaves; the disk is not looked at, because a list is wanted where nothing is built yet.
     pub(crate) fn select(&self, choice: &Choice<'_>) -> Result<Loaded, Refused> {
         let document = Document::parse(&self.text, &self.base).map_err(|problems| self.refuse(problems))?;

@@ -108,6 +108,55 @@ fn check_names_a_file_that_is_missing() {
 }
 
 #[test]
+fn check_warns_of_a_command_that_hides_a_failure() {
+    let folder = project(&GOOD.replacen("command = \"", "command = \"./a; ./b; ", 1));
+    let ran = run(&folder, &["check"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("lost_exit_status") || ran.err.contains("is not noticed"), "{}", ran.err);
+}
+
+const UNTIDY: &str = "[[target]]\nname=\"a\" # why\nkernel   = \"bzImage\"\ncommand = \"x\"\n";
+const TIDY: &str = "[[target]]\nname = \"a\" # why\nkernel = \"bzImage\"\ncommand = \"x\"\n";
+
+#[test]
+fn fmt_puts_a_file_in_order() {
+    let folder = project(UNTIDY);
+    let ran = run(&folder, &["fmt"]);
+    assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (Some(0), "", ""));
+    assert_eq!(fs::read_to_string(folder.path().join("vmtest.toml")).unwrap(), TIDY);
+}
+
+#[test]
+fn fmt_check_only_says_whether_a_file_is_in_order() {
+    let folder = project(UNTIDY);
+    let ran = run(&folder, &["fmt", "--check"]);
+    assert_eq!(ran.status, Some(1));
+    assert!(ran.err.contains("vmtest.toml is not in order"), "{}", ran.err);
+    assert_eq!(fs::read_to_string(folder.path().join("vmtest.toml")).unwrap(), UNTIDY);
+    assert_eq!(run(&project(TIDY), &["fmt", "--check"]).status, Some(0));
+}
+
+#[test]
+fn fmt_leaves_a_broken_file_as_it_is_and_says_where() {
+    let broken = "[[target]]\nname=\"a\nkernel  = 3\n";
+    let folder = project(broken);
+    let ran = run(&folder, &["fmt"]);
+    assert_eq!(ran.status, Some(78));
+    assert!(ran.err.contains("vmtest.toml:2:"), "{}", ran.err);
+    assert_eq!(fs::read_to_string(folder.path().join("vmtest.toml")).unwrap(), broken);
+}
+
+#[test]
+fn fmt_writes_standard_input_to_standard_output() {
+    let folder = project("");
+    let mut child =
+        vmtest(folder.path(), &["fmt", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(UNTIDY.as_bytes()).unwrap();
+    let ran = ran(child.wait_with_output().unwrap());
+    assert_eq!((ran.status, ran.out.as_str()), (Some(0), TIDY));
+}
+
+#[test]
 fn a_filter_that_matches_nothing_is_78() {
     let ran = run(&project(GOOD), &["-f", "three"]);
     assert_eq!(ran.status, Some(78));

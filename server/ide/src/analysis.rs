@@ -69,6 +69,13 @@ impl Analysis {
         Document::parse(&self.text, &self.base)?.resolve(Purpose::Run).map(|loaded| loaded.targets)
     }
 
+    /// The targets of a file without errors, as [`Analysis::problems`] looks at them: one that is for another machine is no
+    /// error here. Empty where there is an error.
+    pub fn checked(&self) -> Vec<Resolved> {
+        let checked = Document::parse(&self.text, &self.base).and_then(|document| document.resolve(Purpose::Check));
+        checked.map(|loaded| loaded.targets).unwrap_or_default()
+    }
+
     /// Where the pieces are; nothing of a text that is too large.
     pub(crate) fn scan(&self) -> &Scan {
         let text = if self.text.len() > MAX_FILE_SIZE { "" } else { self.text.as_str() };

@@ -17,6 +17,7 @@ impl Analysis {
         let options = Options {
             column_width: 120,
             array_auto_collapse: false,
+            align_comments: false,
             // As the file has it.
             crlf: self.text().contains("\r\n"),
             ..Options::default()

@@ -1,9 +1,10 @@
-//! `vmtest check`: what is wrong with a vmtest.toml, without running anything.
+//! `vmtest check`: what is wrong with a vmtest.toml, without running anything. The same as an editor shows.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use vmtest_config::{Document, Loaded, Problem, Purpose, check_paths};
+use vmtest_config::{Problem, check_paths};
+use vmtest_ide::Analysis;
 use vmtest_vm::verdict::EXIT_CONFIG;
 
 use crate::problems;
@@ -28,14 +29,10 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
 }
 
 fn problems(file: &File) -> (usize, Vec<Problem>) {
-    let loaded =
-        Document::parse(&file.text, &file.base).and_then(|document| document.resolve(Purpose::Check));
-    match loaded {
-        Ok(Loaded { targets, mut warnings }) => {
-            warnings.extend(targets.iter().flat_map(check_paths));
-            warnings.sort_by_key(|problem| problem.span.start);
-            (targets.len(), warnings)
-        }
-        Err(problems) => (0, problems),
-    }
+    let analysis = Analysis::new(file.text.as_str(), &file.base);
+    let targets = analysis.checked();
+    let mut problems = analysis.problems();
+    problems.extend(targets.iter().flat_map(check_paths));
+    problems.sort_by_key(|problem| problem.span.start);
+    (targets.len(), problems)
 }

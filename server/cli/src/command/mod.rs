@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod doctor;
+pub(crate) mod fmt;
 pub(crate) mod list;
 pub(crate) mod lsp;
 pub(crate) mod run;
