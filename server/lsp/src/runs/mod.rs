@@ -103,7 +103,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Makes the log files of a run of so many targets.
-pub(crate) type MakeLogs = Box<dyn Fn(&RunId, usize) -> Option<Logs> + Send + Sync>;
+pub(crate) type MakeLogs = Arc<dyn Fn(&RunId, usize) -> Option<Logs> + Send + Sync>;
 
 /// All runs of the server. Cheap to clone.
 #[derive(Clone)]
@@ -146,18 +146,8 @@ struct Last {
 }
 
 impl Runs {
-    /// No runs yet. `outbox` leads to the client; logs go where the platform wants them.
+    /// No runs yet. `outbox` leads to the client.
     pub(crate) fn new(
-        executor: Arc<dyn Executor>,
-        outbox: Arc<dyn Outbox>,
-        diagnostics: Arc<Diagnostics>,
-        trust: Arc<Trust>,
-    ) -> Self {
-        let make_logs = Box::new(|run_id: &RunId, targets| Logs::create_default(&run_id.0, targets));
-        Self::with_logs(executor, outbox, diagnostics, trust, make_logs)
-    }
-
-    fn with_logs(
         executor: Arc<dyn Executor>,
         outbox: Arc<dyn Outbox>,
         diagnostics: Arc<Diagnostics>,

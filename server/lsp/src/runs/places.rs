@@ -32,7 +32,6 @@ const GUEST_PROJECT: &str = "/mnt/vmtest";
 /// Where paths may lead.
 #[derive(Debug)]
 pub(crate) struct Folders {
-    project: PathBuf,
     /// The project first, then the workspace folders: bases of relative paths, and what places must lie in.
     bases: Vec<PathBuf>,
     /// The same with symbolic links resolved.
@@ -52,10 +51,10 @@ impl Folders {
             .mounts
             .iter()
             .map(|mount| (mount.guest_path.clone(), mount.host_path.clone()))
-            .chain([(PathBuf::from(GUEST_PROJECT), project.clone())])
+            .chain([(PathBuf::from(GUEST_PROJECT), project)])
             .collect();
         mounts.sort_by_key(|(guest, _)| std::cmp::Reverse(guest.as_os_str().len()));
-        Self { project, bases, real, mounts }
+        Self { bases, real, mounts }
     }
 
     /// The file that a printed path means: a regular one inside the folders, also after its symbolic links.
@@ -79,11 +78,6 @@ impl Folders {
         // The editor knows the file by the name that leads through its folders.
         let shown = if self.bases.iter().any(|base| path.starts_with(base)) { path } else { real.clone() };
         Some(Found { uri: uri_of(&shown)?, real })
-    }
-
-    /// The project's directory.
-    pub(crate) fn project(&self) -> &Path {
-        &self.project
     }
 }
 

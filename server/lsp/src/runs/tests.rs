@@ -33,8 +33,8 @@ fn bench_with(executor: Arc<dyn Executor>) -> Bench {
     trust.set(true);
     let folder = tempfile::tempdir().unwrap();
     let logs = folder.path().join("logs");
-    let make_logs = Box::new(move |id: &RunId, targets| Logs::create(logs.join(&id.0), targets).ok());
-    let runs = Runs::with_logs(executor, client.clone(), Arc::clone(&diagnostics), trust.clone(), make_logs);
+    let make_logs = Arc::new(move |id: &RunId, targets| Logs::create(logs.join(&id.0), targets).ok());
+    let runs = Runs::new(executor, client.clone(), Arc::clone(&diagnostics), trust.clone(), make_logs);
     runs.configure(|settings| {
         settings.client.run_events = true;
         settings.client.related_information = true;
