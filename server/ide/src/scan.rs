@@ -41,7 +41,7 @@ impl Piece {
         let mut at = self.range.start;
         for open in &self.open_strings {
             masked.push_str(text.get(at..open.start)?);
-            masked.extend(std::iter::repeat_n('0', open.len()));
+            masked.extend(std::iter::repeat_n('1', open.len()));
             at = open.end;
         }
         masked.push_str(text.get(at..self.range.end)?);
