@@ -95,12 +95,16 @@ impl Analysis {
         self.text()[..offset].rfind('\n').map_or(0, |newline| newline + 1)
     }
 
-    /// Whether the cursor is still at an entry: in it, or behind it on its line where a value is yet to come.
+    /// Whether the cursor is still at an entry: in it, or behind it on its line where a value, or the end of a table, is
+    /// yet to come.
     fn reaches(&self, entry: &Entry, offset: usize) -> bool {
-        offset <= entry.range.end
-            || (entry.value.is_none()
-                && entry.equals.is_some()
-                && !self.text()[entry.range.end..offset].contains('\n'))
+        let is_open = match &entry.value {
+            None => entry.equals.is_some(),
+            Some(value) => {
+                matches!(value.kind, ValueKind::Table(_)) && !self.text()[value.range.clone()].ends_with('}')
+            }
+        };
+        offset <= entry.range.end || (is_open && !self.text()[entry.range.end..offset].contains('\n'))
     }
 
     fn in_header<'m>(&self, section: &'m Section, header: &'m Header, offset: usize) -> Context<'m> {

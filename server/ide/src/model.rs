@@ -109,6 +109,9 @@ pub(crate) struct Field<'m> {
     pub(crate) inline: usize,
 }
 
+/// How often reading starts anew: nobody types more headers at once.
+const MOST_BROKEN_HEADERS: usize = 16;
+
 impl Section {
     /// Reads one piece of `text`; empty where it is too deep to be read.
     pub(crate) fn read(text: &str, piece: &Piece) -> Self {
@@ -116,29 +119,48 @@ impl Section {
         let first = piece.range.start..piece.range.start;
         section.tables.push(Table { range: first, ..Table::default() });
         let Some(own) = piece.parsable(text) else { return section };
-        let reader = Reader { text, start: piece.range.start, piece };
-        let tree = taplo::parser::parse(&own).into_syntax();
-        for element in tree.children_with_tokens() {
-            match element {
-                NodeOrToken::Node(node) => match node.kind() {
-                    Kind::TABLE_HEADER | Kind::TABLE_ARRAY_HEADER => {
-                        reader.comments(&node, &mut section.comments);
-                        section.header(reader.header(&node));
-                    }
-                    Kind::ENTRY => {
-                        reader.comments(&node, &mut section.comments);
-                        section.last_table().entries.push(reader.entry(&node));
-                    }
-                    _ => {}
-                },
-                NodeOrToken::Token(token) if token.kind() == Kind::COMMENT => {
-                    section.comments.push(reader.range(&token));
-                }
-                NodeOrToken::Token(_) => {}
+        let mut from = 0;
+        for _ in 0..MOST_BROKEN_HEADERS {
+            let reader = Reader { text, start: piece.range.start + from, piece };
+            match section.read_on(&reader, &own[from..]) {
+                Some(next) => from += next,
+                None => break,
             }
         }
         section.last_table().range.end = piece.range.end;
         section
+    }
+
+    /// Reads `own`, the rest of the piece. Gives where reading must start anew: the parser loses the line that follows
+    /// the header that is being typed.
+    fn read_on(&mut self, reader: &Reader<'_>, own: &str) -> Option<usize> {
+        let tree = taplo::parser::parse(own).into_syntax();
+        for element in tree.children_with_tokens() {
+            match element {
+                NodeOrToken::Node(node) => match node.kind() {
+                    Kind::TABLE_HEADER | Kind::TABLE_ARRAY_HEADER => {
+                        reader.comments(&node, &mut self.comments);
+                        self.header(reader.header(&node));
+                        let mut tokens = node.children_with_tokens().filter_map(NodeOrToken::into_token);
+                        let lost = tokens
+                            .find(|token| token.kind() == Kind::ERROR && token.text().starts_with(['\r', '\n']));
+                        if let Some(newline) = lost {
+                            return Some(usize::from(newline.text_range().start()));
+                        }
+                    }
+                    Kind::ENTRY => {
+                        reader.comments(&node, &mut self.comments);
+                        self.last_table().entries.push(reader.entry(&node));
+                    }
+                    _ => {}
+                },
+                NodeOrToken::Token(token) if token.kind() == Kind::COMMENT => {
+                    self.comments.push(reader.range(&token));
+                }
+                NodeOrToken::Token(_) => {}
+            }
+        }
+        None
     }
 
     fn header(&mut self, header: Header) {
