@@ -93,6 +93,7 @@ impl Place<'_> {
     fn is_line(&self) -> bool {
         self.inline.is_none()
             && self.entry.is_none_or(|entry| entry.equals.is_none() && entry.path.len() <= 1)
+            && self.depth() == 0
     }
 
     /// Whether a header can stand here without taking keys away from this table.
@@ -129,7 +130,6 @@ impl Place<'_> {
 
 impl Analysis {
     pub(super) fn key_completions(&self, place: &Place<'_>, surroundings: &Surroundings) -> Vec<Completion> {
-        let Some(parent) = place.parent else { return Vec::new() };
         // A name in quotes is the user's own.
         let quoted = self.text()[place.part.clone()].contains(['"', '\'', '\n']);
         if quoted || (place.entry.is_none() && !self.is_free(place)) {
@@ -137,7 +137,7 @@ impl Analysis {
         }
         let given = Given::new(place.section, place.entry);
         let mut items = Vec::new();
-        match parent {
+        match place.parent.flatten() {
             Some(parent) if parent.value == ValueType::Map => items.extend(map_line(parent, place, &given)),
             Some(parent) => {
                 let rows = parent.children().filter(|row| !place.has(row, &given));

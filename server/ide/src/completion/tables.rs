@@ -8,7 +8,7 @@ use super::keys::{Given, described, is_inline};
 use super::{Completion, CompletionKind, snippets};
 use crate::analysis::Analysis;
 use crate::edit::Edit;
-use crate::model::{Header, Section};
+use crate::model::{Header, Section, Table};
 use crate::surroundings::Surroundings;
 
 impl Analysis {
@@ -28,17 +28,14 @@ impl Analysis {
         // All of it is written anew, so that brackets match whatever was typed.
         let start = header.range.start.max(self.line_start(offset));
         let range = start..header.range.end.min(self.line_end(offset)).max(offset);
-        let table = section
-            .tables
-            .iter()
-            .find(|table| table.header.as_ref().is_some_and(|own| std::ptr::eq(own, header)));
-        let has_keys = table.is_some_and(|table| !table.entries.is_empty());
-        let is_last = section.tables.last().zip(table).is_some_and(|(last, own)| std::ptr::eq(last, own));
+        let is_own = |table: &&Table| table.header.as_ref().is_some_and(|own| std::ptr::eq(own, header));
+        let Some(table) = section.tables.iter().find(is_own) else { return Vec::new() };
         let mut items = Vec::new();
         if !header.array {
-            items.extend(self.table_completions(section, Some(header), &range, &Given::new(section, None)));
+            items.extend(self.table_completions(section, Some(table), &range, &Given::new(section, None)));
         }
-        if has_keys || !is_last {
+        let is_last = section.tables.last().is_some_and(|last| std::ptr::eq(last, table));
+        if !table.entries.is_empty() || !is_last {
             let item = Completion::plain(CompletionKind::Table, "[[target]]", range, '5');
             items.push(Completion { detail: Some("another target".to_owned()), ..item });
         } else {
@@ -47,26 +44,27 @@ impl Analysis {
         items
     }
 
-    /// The tables that a target does not have yet. `own` is the header that is being written; without one, a bare word.
+    /// The tables that a target does not have yet. `own` is the one whose header is being written; without it, a bare
+    /// word becomes one.
     pub(super) fn table_completions(
         &self,
         section: &Section,
-        own: Option<&Header>,
+        own: Option<&Table>,
         range: &Range<usize>,
         given: &Given<'_>,
     ) -> Vec<Completion> {
-        let is_target = section.tables.first().and_then(|table| table.header.as_ref());
-        if is_target.is_none_or(|first| own.is_some_and(|own| std::ptr::eq(own, first))) {
+        let is_own = |table: &Table| own.is_some_and(|own| std::ptr::eq(own, table));
+        // Not before the first target, and not in place of its own header.
+        let is_target = |first: &&Table| first.row().flatten().is_some_and(|row| row.in_target().is_empty());
+        if section.tables.first().filter(is_target).is_none_or(is_own) {
             return Vec::new();
         }
         let others = |path: &str| {
-            section.tables.iter().any(|table| {
-                let is_own =
-                    table.header.as_ref().zip(own).is_some_and(|(header, own)| std::ptr::eq(header, own));
-                !is_own && table.row().flatten().is_some_and(|row| row.in_target() == path)
-            })
+            let mut rows = section.tables.iter().filter(|table| !is_own(table)).filter_map(Table::row);
+            rows.any(|row| row.is_some_and(|row| row.in_target() == path))
         };
-        let blank = self.text()[range.end..self.line_end(range.end)].trim().is_empty();
+        let is_empty = own.is_none_or(|own| own.entries.is_empty());
+        let blank = is_empty && self.text()[range.end..self.line_end(range.end)].trim().is_empty();
         let mut items = Vec::new();
         for (path, header) in [("vm", "[target.vm]"), ("env", "[target.env]")] {
             let dotted = given.all(path).any(|field| field.entry.is_some());
@@ -99,8 +97,8 @@ impl Analysis {
         surroundings: &Surroundings,
     ) -> Vec<Completion> {
         let kernel = surroundings.kernels.iter().find(|kernel| kernel.release.is_ok());
-        let kernel =
-            kernel.and_then(|kernel| kernel.path.to_str()).filter(|path| !path.contains(['"', '\\']));
+        let plain = |path: &&str| !path.contains(|c: char| matches!(c, '"' | '\\') || c.is_control());
+        let kernel = kernel.and_then(|kernel| kernel.path.to_str()).filter(plain);
         let kernel = snippets::escape(kernel.unwrap_or("./bzImage"));
         let target = |label: &str, detail: &str, system: &str| Completion {
             detail: Some(detail.to_owned()),
@@ -123,7 +121,7 @@ impl Analysis {
 fn table_item(
     label: &str,
     path: &str,
-    own: Option<&Header>,
+    own: Option<&Table>,
     range: &Range<usize>,
     text: String,
 ) -> Completion {

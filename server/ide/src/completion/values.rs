@@ -92,8 +92,13 @@ impl Analysis {
         match row.value {
             ValueType::KernelArgs => items.extend(self.kernel_args(&slot, offset)),
             kind if kind.is_string() => {
-                let known =
-                    known(row).filter(|_| row.in_target() != "command" || matches!(slot.written, "" | "-"));
+                let fits = match row.in_target() {
+                    "command" => matches!(slot.written, "" | "-"),
+                    // With a `/` it is a path.
+                    "qemu_command" => !slot.typed.contains('/'),
+                    _ => true,
+                };
+                let known = known(row).filter(|_| fits);
                 items.extend(known.enumerate().filter_map(|(at, (value, detail))| {
                     let item = Completion {
                         edit: Edit::replace(slot.range.clone(), slot.string(value)?),
@@ -126,7 +131,7 @@ impl Analysis {
             return self.bare_slot(offset);
         };
         let mut range = string.content.clone();
-        if offset < range.start || range.end < offset || text[range.clone()].contains('\n') {
+        if offset < range.start || range.end < offset || text[value.range.clone()].contains('\n') {
             return None;
         }
         let open = range.end == value.range.end;
