@@ -1,6 +1,7 @@
 //! Problems are published as soon as a text changes; what needs the disk follows when the typing pauses.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,6 @@ use crate::diagnostics::{ByFile, Owner};
 use crate::documents::Document;
 use crate::environment::Finding;
 use crate::server::Server;
-
-/// How long a text must stay as it is before the disk is looked at.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Something to be published.
 pub(crate) enum Change {
@@ -29,7 +27,7 @@ pub(crate) type Changes = mpsc::UnboundedSender<Change>;
 
 /// Publishes what is wrong with the documents, one after the other: so versions are in order, nothing comes after a
 /// document was closed, and changes that come faster than they can be looked at are looked at together.
-pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Change>) {
+pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Change>, pause: Duration) {
     let mut pauses: HashMap<Uri, watch::Sender<()>> = HashMap::new();
     let mut batch = Vec::new();
     while changes.recv_many(&mut batch, 1024).await > 0 {
@@ -38,12 +36,12 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Cha
             match change {
                 Change::Text(uri) if looked_at.contains(&uri) => {}
                 Change::Text(uri) => {
-                    // A task of its own, so that a panic costs one look and not all that follow.
-                    let look = tokio::spawn(look_at_text(server.clone(), uri.clone()));
-                    if look.await.unwrap_or(true) {
+                    // A panic costs this look, and not all that follow; it has been logged.
+                    let look = AssertUnwindSafe(|| look_at_text(&server, &uri));
+                    if catch_unwind(look).unwrap_or(true) {
                         pauses
                             .entry(uri.clone())
-                            .or_insert_with_key(|uri| watch_pauses(&server, uri))
+                            .or_insert_with_key(|uri| watch_pauses(&server, uri, pause))
                             .send_replace(());
                     } else {
                         pauses.remove(&uri);
@@ -53,7 +51,7 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Cha
                 Change::Environment(document, found) => {
                     // An answer about an older text would be shown at places that have moved.
                     let now = server.documents.get(&document.uri);
-                    if now.is_some_and(|now| now.version == document.version) {
+                    if now.is_some_and(|now| Arc::ptr_eq(&now, &document)) {
                         let found = convert::findings(&document, &found, server.capabilities());
                         let owner = Owner::Environment(document.uri.clone());
                         server.diagnostics.set(owner, ByFile::from([(document.uri.clone(), found)]));
@@ -65,30 +63,29 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Cha
 }
 
 /// What the text alone tells; false when the document is closed.
-async fn look_at_text(server: Server, uri: Uri) -> bool {
-    let Some(document) = server.documents.get(&uri) else {
-        server.runs.forget(&uri);
-        server.diagnostics.set_version(&uri, None);
-        server.diagnostics.clear_all_of(&uri);
+fn look_at_text(server: &Server, uri: &Uri) -> bool {
+    let Some(document) = server.documents.get(uri) else {
+        server.runs.forget(uri);
+        server.diagnostics.forget_version(uri);
+        server.diagnostics.clear_all_of(uri);
         return false;
     };
     let found = convert::problems(&document, &document.analysis.problems(), server.capabilities());
-    server.diagnostics.set_version(&uri, Some(document.version));
-    server.diagnostics.set(Owner::Static(uri.clone()), ByFile::from([(uri.clone(), found)]));
+    server.diagnostics.set_static(uri, document.version, found);
     let targets = document.analysis.targets();
     let headers: Vec<_> =
         targets.iter().map(|target| (target.name.as_str(), document.range(&target.header))).collect();
-    server.runs.document_changed(&uri, &headers);
+    server.runs.document_changed(uri, &headers);
     true
 }
 
-/// Looks at the disk each time that the text was left alone for a while. Ends when what it returns is dropped.
-fn watch_pauses(server: &Server, uri: &Uri) -> watch::Sender<()> {
+/// Looks at the disk each time that the text was left alone for so long. Ends when what it returns is dropped.
+fn watch_pauses(server: &Server, uri: &Uri, pause: Duration) -> watch::Sender<()> {
     let (sender, mut changed) = watch::channel(());
     let (server, uri) = (server.clone(), uri.clone());
     tokio::spawn(async move {
         while changed.changed().await.is_ok() {
-            while let Ok(again) = tokio::time::timeout(PAUSE, changed.changed()).await {
+            while let Ok(again) = tokio::time::timeout(pause, changed.changed()).await {
                 if again.is_err() {
                     return;
                 }

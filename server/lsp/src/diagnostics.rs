@@ -54,24 +54,25 @@ struct State {
     /// Files to look at, each once, in the order in which they changed.
     queue: VecDeque<Uri>,
     queued: BTreeSet<Uri>,
-    /// What the client was told last; no entry is an empty list.
-    published: HashMap<Uri, Vec<Diagnostic>>,
+    /// What the client was told last, and of which version; no entry is an empty list.
+    published: HashMap<Uri, (Vec<Diagnostic>, Option<i32>)>,
 }
 
 impl Diagnostics {
     /// Replaces everything that `owner` says.
-    pub(crate) fn set(&self, owner: Owner, mut by_file: ByFile) {
-        by_file.retain(|_, list| !list.is_empty());
+    pub(crate) fn set(&self, owner: Owner, by_file: ByFile) {
+        self.lock().set(owner, by_file);
+        self.changed.notify_one();
+    }
+
+    /// Replaces what the text of this version says of itself. It is published also when it says the same, so that the
+    /// client knows that this version was looked at.
+    pub(crate) fn set_static(&self, uri: &Uri, version: i32, found: Vec<Diagnostic>) {
         let mut state = self.lock();
-        let old = state.owners.remove(&owner).unwrap_or_default();
-        for file in old.keys().chain(by_file.keys()).collect::<BTreeSet<_>>() {
-            if old.get(file) != by_file.get(file) {
-                state.enqueue(file);
-            }
+        if state.versions.insert(uri.clone(), version) != Some(version) {
+            state.enqueue(uri);
         }
-        if !by_file.is_empty() {
-            state.owners.insert(owner, by_file);
-        }
+        state.set(Owner::Static(uri.clone()), ByFile::from([(uri.clone(), found)]));
         drop(state);
         self.changed.notify_one();
     }
@@ -89,13 +90,14 @@ impl Diagnostics {
         }
     }
 
-    /// The document's version, for what is published from now on; none when it is closed.
-    pub(crate) fn set_version(&self, uri: &Uri, version: Option<i32>) {
+    /// The document is closed: what is still said of it belongs to no version.
+    pub(crate) fn forget_version(&self, uri: &Uri) {
         let mut state = self.lock();
-        match version {
-            Some(version) => state.versions.insert(uri.clone(), version),
-            None => state.versions.remove(uri),
-        };
+        state.versions.remove(uri);
+        // Versions are counted anew when it is opened again.
+        if let Some((_, version)) = state.published.get_mut(uri) {
+            *version = None;
+        }
     }
 
     /// Publishes what changes, forever.
@@ -114,15 +116,17 @@ impl Diagnostics {
             state.queued.remove(&uri);
             let union: Vec<_> =
                 state.owners.values().filter_map(|files| files.get(&uri)).flatten().cloned().collect();
-            if state.published.get(&uri).map_or(&[][..], Vec::as_slice) == union {
+            let version = state.versions.get(&uri).copied();
+            let known = state.published.get(&uri);
+            let is_looked_at = version.is_none() || known.is_some_and(|(_, known)| *known == version);
+            if is_looked_at && known.map_or(&[][..], |(list, _)| list) == union {
                 continue;
             }
-            if union.is_empty() {
+            if union.is_empty() && version.is_none() {
                 state.published.remove(&uri);
             } else {
-                state.published.insert(uri.clone(), union.clone());
+                state.published.insert(uri.clone(), (union.clone(), version));
             }
-            let version = state.versions.get(&uri).copied();
             return Some(PublishDiagnosticsParams { uri, diagnostics: union, version });
         }
         None
@@ -134,6 +138,19 @@ impl Diagnostics {
 }
 
 impl State {
+    fn set(&mut self, owner: Owner, mut by_file: ByFile) {
+        by_file.retain(|_, list| !list.is_empty());
+        let old = self.owners.remove(&owner).unwrap_or_default();
+        for file in old.keys().chain(by_file.keys()).collect::<BTreeSet<_>>() {
+            if old.get(file) != by_file.get(file) {
+                self.enqueue(file);
+            }
+        }
+        if !by_file.is_empty() {
+            self.owners.insert(owner, by_file);
+        }
+    }
+
     fn enqueue(&mut self, file: &Uri) {
         if self.queued.insert(file.clone()) {
             self.queue.push_back(file.clone());
@@ -224,15 +241,39 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_document_when_it_is_sent() {
+    fn each_version_that_was_looked_at_is_published() {
         let all = Diagnostics::default();
-        all.set_version(&uri("/vmtest.toml"), Some(1));
-        all.set(Owner::Static(uri("/vmtest.toml")), says("/vmtest.toml", "1"));
-        all.set_version(&uri("/vmtest.toml"), Some(2));
-        assert_eq!(published(&all)[0].2, Some(2));
-        all.set_version(&uri("/vmtest.toml"), None);
-        all.clear(Owner::Static(uri("/vmtest.toml")));
-        assert_eq!(published(&all)[0].2, None);
+        let toml = uri("/vmtest.toml");
+        for version in [1, 2] {
+            all.set_static(&toml, version, Vec::new());
+            assert_eq!(published(&all), [("/vmtest.toml".to_owned(), Vec::new(), Some(version))]);
+        }
+        all.set_static(&toml, 2, Vec::new());
+        assert_eq!(published(&all), []);
+    }
+
+    #[test]
+    fn a_closed_file_has_no_version() {
+        let all = Diagnostics::default();
+        let toml = uri("/vmtest.toml");
+        all.set_static(&toml, 1, says("/vmtest.toml", "1").remove(&toml).unwrap());
+        assert_eq!(published(&all)[0].2, Some(1));
+        all.forget_version(&toml);
+        all.clear_all_of(&toml);
+        assert_eq!(published(&all), [file("/vmtest.toml", &[])]);
+    }
+
+    #[test]
+    fn a_file_that_is_opened_again_is_published_again() {
+        let all = Diagnostics::default();
+        let toml = uri("/vmtest.toml");
+        for _ in 0..2 {
+            all.set_static(&toml, 1, Vec::new());
+            assert_eq!(published(&all).len(), 1);
+            all.forget_version(&toml);
+            all.clear_all_of(&toml);
+            assert_eq!(published(&all), []);
+        }
     }
 
     #[tokio::test]

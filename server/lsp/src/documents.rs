@@ -141,11 +141,6 @@ impl Documents {
     pub(crate) fn get(&self, uri: &Uri) -> Option<Arc<Document>> {
         self.map.get(uri).map(|entry| Arc::clone(entry.value()))
     }
-
-    /// Every document as it is now.
-    pub(crate) fn all(&self) -> Vec<Arc<Document>> {
-        self.map.iter().map(|entry| Arc::clone(entry.value())).collect()
-    }
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl Environment {
             document.file.as_ref()?;
             environment.installed();
             // Where the text has errors, those come first.
-            let targets = document.analysis.resolve().unwrap_or_default();
+            let targets = document.analysis.checked();
             Some(environment.findings(&targets))
         })
         .await

@@ -17,6 +17,10 @@ mod position;
 mod protocol;
 mod runs;
 mod server;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod trust;
 mod uri;
@@ -27,9 +31,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use vmtest_vm::event::RunId;
 use vmtest_vm::executor::Executor;
+use vmtest_vm::logs::Logs;
 
 use crate::lifecycle::{Lifecycle, Reason};
+use crate::runs::MakeLogs;
 use crate::server::Server;
 use crate::transport::Transport;
 
@@ -41,10 +48,19 @@ const WRITE_LIMIT: Duration = Duration::from_millis(300);
 /// What a server is made with.
 #[derive(Clone)]
 pub struct Options {
-    /// Who carries out targets.
-    pub executor: Arc<dyn Executor>,
-    /// Where what can be made again is kept.
-    pub cache: PathBuf,
+    executor: Arc<dyn Executor>,
+    cache: PathBuf,
+    make_logs: MakeLogs,
+    /// How long a text must stay as it is before the disk is looked at.
+    pause: Duration,
+}
+
+impl Options {
+    /// A server whose targets `executor` carries out; what can be made again is kept in `cache`.
+    pub fn new(executor: Arc<dyn Executor>, cache: PathBuf) -> Self {
+        let make_logs = Arc::new(|run_id: &RunId, targets| Logs::create_default(&run_id.0, targets));
+        Self { executor, cache, make_logs, pause: Duration::from_millis(200) }
+    }
 }
 
 /// Serves on standard input and output, until the client says goodbye, is gone, or a signal comes. Returns the status to

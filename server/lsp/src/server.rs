@@ -58,11 +58,18 @@ impl Server {
     /// A server and the client's end of it.
     pub(crate) fn service(options: Options, lifecycle: Arc<Lifecycle>) -> (LspService<Self>, ClientSocket) {
         let (changes, received) = mpsc::unbounded_channel();
+        let pause = options.pause;
         let build = |client: Client| {
             let (diagnostics, trust) = (Arc::<Diagnostics>::default(), Arc::<Trust>::default());
             let outbox = Arc::new(client.clone());
             Self(Arc::new(Shared {
-                runs: Runs::new(options.executor, outbox, Arc::clone(&diagnostics), Arc::clone(&trust)),
+                runs: Runs::new(
+                    options.executor,
+                    outbox,
+                    Arc::clone(&diagnostics),
+                    Arc::clone(&trust),
+                    options.make_logs,
+                ),
                 client,
                 diagnostics,
                 trust,
@@ -82,7 +89,7 @@ impl Server {
             .custom_method("window/workDoneProgress/cancel", handlers::cancel::cancel_progress)
             .finish();
         let server = service.inner().clone();
-        tokio::spawn(checker::run(server.clone(), received));
+        tokio::spawn(checker::run(server.clone(), received, pause));
         let publisher = server.clone();
         tokio::spawn(async move { publisher.diagnostics.publish(&publisher.client).await });
         tokio::spawn(async move { server.runs.refresh_lenses().await });
@@ -138,7 +145,7 @@ impl Server {
 
 impl LanguageServer for Server {
     async fn initialize(&self, params: InitializeParams) -> Result<InitializeResult> {
-        handlers::initialize::initialize(self, &params)
+        Ok(handlers::initialize::initialize(self, &params))
     }
 
     async fn initialized(&self, _: InitializedParams) {

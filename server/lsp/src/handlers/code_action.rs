@@ -2,10 +2,11 @@
 
 use tower_lsp::jsonrpc::Result;
 use tower_lsp::lsp_types::{CodeActionKind, CodeActionParams, CodeActionResponse};
-use vmtest_ide::LensAction;
+use vmtest_ide::{LensAction, TargetRef};
 
 use super::code_lens::lenses;
 use crate::convert;
+use crate::documents::Document;
 use crate::server::Server;
 
 /// Cures of the problems here, and what the lenses of the target here do: not every editor shows lenses.
@@ -14,36 +15,43 @@ pub(crate) async fn code_action(
     params: CodeActionParams,
 ) -> Result<Option<CodeActionResponse>> {
     let Some(document) = server.documents.get(&params.text_document.uri) else { return Ok(None) };
+    let server = server.clone();
+    Ok(Some(document.ask(move |document| actions(&server, document, &params)).await))
+}
+
+fn actions(server: &Server, document: &Document, params: &CodeActionParams) -> CodeActionResponse {
     let client = server.capabilities();
     let wanted = |kind: &CodeActionKind| {
-        let covers = |only: &CodeActionKind| {
-            let rest = kind.as_str().strip_prefix(only.as_str());
-            only.as_str().is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        params.context.only.as_ref().is_none_or(|only| only.iter().any(covers))
+        let only = params.context.only.as_ref();
+        only.is_none_or(|only| only.iter().any(|only| covers(only.as_str(), kind.as_str())))
     };
     let bytes = document.bytes(params.range);
     let mut actions = Vec::new();
     if client.code_action_literals && wanted(&CodeActionKind::QUICKFIX) {
         let fixes = document.analysis.fixes(bytes.clone());
         let shown = &params.context.diagnostics;
-        actions.extend(fixes.into_iter().map(|fix| convert::quick_fix(&document, fix, shown, client)));
+        actions.extend(fixes.into_iter().map(|fix| convert::quick_fix(document, fix, shown, client)));
     }
     if wanted(&convert::run_action_kind()) {
         let targets = document.analysis.targets();
-        let is_here = |index: usize| {
-            targets
-                .get(index)
-                .is_some_and(|target| target.range.start <= bytes.end && bytes.start <= target.range.end)
+        let is_here = |target: &TargetRef| {
+            let range = targets.get(target.index).map(|target| &target.range);
+            range.is_some_and(|range| range.start <= bytes.end && bytes.start <= range.end)
         };
-        let here = lenses(server, &document).into_iter().filter(|lens| match &lens.action {
+        let here = lenses(server, document).into_iter().filter(|lens| match &lens.action {
             LensAction::RunAll => true,
             LensAction::Run(target)
             | LensAction::Shell(target)
             | LensAction::Stop(target)
-            | LensAction::Log(target) => is_here(target.index),
+            | LensAction::Log(target) => is_here(target),
         });
-        actions.extend(here.filter_map(|lens| convert::lens_action(&document, lens, client)));
+        actions.extend(here.filter_map(|lens| convert::lens_action(document, lens, client)));
     }
-    Ok(Some(actions))
+    actions
+}
+
+/// Whether somebody who asks for one kind also gets the other: kinds are words between dots, from the general on.
+fn covers(asked: &str, kind: &str) -> bool {
+    let rest = kind.strip_prefix(asked);
+    asked.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -25,7 +25,7 @@ pub(crate) async fn execute_command(server: &Server, params: ExecuteCommandParam
         }
         ServerCommand::Log(target) => {
             let key = key(server, &target).await;
-            server.runs.open_log(&target.uri, &key).map_err(super::refused)?;
+            server.runs.open_log(&target.uri, &key).map_err(|refusal| super::refused(&refusal))?;
             Ok(None)
         }
     }
@@ -33,7 +33,7 @@ pub(crate) async fn execute_command(server: &Server, params: ExecuteCommandParam
 
 /// Starts, or asks first, where the client has no trust of its own.
 fn start(server: &Server, request: crate::runs::Request) -> Result<Option<Value>> {
-    let run_id = server.runs.start_or_ask(request).map_err(super::refused)?;
+    let run_id = server.runs.start_or_ask(request).map_err(|refusal| super::refused(&refusal))?;
     Ok(run_id.and_then(|run_id| serde_json::to_value(RunResult { run_id }).ok()))
 }
 

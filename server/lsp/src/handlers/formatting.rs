@@ -15,13 +15,13 @@ pub(crate) async fn formatting(
     let Some(document) = server.documents.get(&params.text_document.uri) else { return Ok(None) };
     let edits = document.ask(|document| {
         let tidy = document.analysis.format()?;
-        Some(vec![convert::edit(document, &difference(document.text(), tidy))])
+        Some(vec![convert::edit(document, &difference(document.text(), &tidy))])
     });
     Ok(edits.await)
 }
 
 /// What lies between the lines that both begin and end with, so that a cursor outside stays where it is.
-fn difference(old: &str, new: String) -> Edit {
+fn difference(old: &str, new: &str) -> Edit {
     let same = |pairs: &mut dyn Iterator<Item = (&str, &str)>| {
         pairs.take_while(|(old, new)| old == new).map(|(line, _)| line.len()).sum::<usize>()
     };
@@ -43,14 +43,14 @@ mod tests {
 
     #[test]
     fn only_lines_that_differ_are_replaced() {
-        let edit = difference("a\nb =1\nc\n", "a\nb = 1\nc\n".to_owned());
+        let edit = difference("a\nb =1\nc\n", "a\nb = 1\nc\n");
         assert_eq!(edit, Edit { range: 2..7, text: "b = 1\n".to_owned() });
     }
 
     proptest! {
         #[test]
         fn the_edit_makes_the_new_text(old in "[ab\n]{0,20}", new in "[ab\n]{0,20}") {
-            let edit = difference(&old, new.clone());
+            let edit = difference(&old, &new);
             prop_assert_eq!(applied(&old, &edit), new);
         }
     }

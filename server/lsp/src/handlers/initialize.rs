@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use tower_lsp::jsonrpc::Result;
 use tower_lsp::lsp_types::{InitializeParams, InitializeResult, MessageType, ServerInfo};
 
 use crate::capabilities::Capabilities;
@@ -13,7 +12,7 @@ use crate::server::Server;
 use crate::uri::file_of;
 
 /// Reads what the client is and can, and says what the server offers.
-pub(crate) fn initialize(server: &Server, params: &InitializeParams) -> Result<InitializeResult> {
+pub(crate) fn initialize(server: &Server, params: &InitializeParams) -> InitializeResult {
     if let Some(client) = params.process_id.and_then(ClientProcess::find) {
         let lifecycle = Arc::clone(&server.lifecycle);
         if let Err(error) = client.watch(move || lifecycle.leave(Reason::ClientGone)) {
@@ -29,13 +28,13 @@ pub(crate) fn initialize(server: &Server, params: &InitializeParams) -> Result<I
         settings.folders = folders(params);
         settings.jobs = options.jobs;
     });
-    Ok(InitializeResult {
+    InitializeResult {
         capabilities: capabilities.server(),
         server_info: Some(ServerInfo {
             name: "vmtest".to_owned(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         }),
-    })
+    }
 }
 
 /// Says what could not be said before.

@@ -40,8 +40,8 @@ fn failed(message: String) -> Error {
     Error { code: REQUEST_FAILED, message: message.into(), data: None }
 }
 
-fn refused(refusal: Refusal) -> Error {
-    let data = (refusal == Refusal::Untrusted).then(|| json!({ "reason": "untrusted" }));
+fn refused(refusal: &Refusal) -> Error {
+    let data = (*refusal == Refusal::Untrusted).then(|| json!({ "reason": "untrusted" }));
     Error { data, ..failed(refusal.to_string()) }
 }
 

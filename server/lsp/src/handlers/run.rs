@@ -10,7 +10,7 @@ use crate::server::Server;
 /// Starts targets of the text that is shown; the answer comes before anything boots.
 pub(crate) async fn run(server: &Server, params: RunParams) -> Result<RunResult> {
     let request = request(server, params.uri, &Choice::of(params.targets)).await?;
-    let run_id = server.runs.start(request).map_err(super::refused)?;
+    let run_id = server.runs.start(request).map_err(|refusal| super::refused(&refusal))?;
     Ok(RunResult { run_id })
 }
 
@@ -19,5 +19,6 @@ pub(super) async fn request(server: &Server, uri: Uri, choice: &Choice) -> Resul
     let document = server.document(&uri).await.filter(|document| document.file.is_some());
     let document = document.ok_or_else(|| super::no_document(&uri))?;
     let encoding = server.capabilities().encoding;
-    Request::new(uri, document.text(), document.base(), encoding, choice).map_err(super::refused)
+    Request::new(uri, document.text(), document.base(), encoding, choice)
+        .map_err(|refusal| super::refused(&refusal))
 }

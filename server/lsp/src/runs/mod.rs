@@ -392,10 +392,20 @@ impl Inner {
     async fn carry_out(self: Arc<Self>, run_id: RunId, started: Vec<Started>, settings: Arc<Settings>) {
         let (inner, id, count) = (self.clone(), run_id.clone(), started.len());
         let logs = tokio::task::spawn_blocking(move || (inner.make_logs)(&id, count)).await.ok().flatten();
+        let told = CancellationToken::new();
+        if settings.client.run_events {
+            let attempts = started.iter().map(|one| one.attempt.clone()).collect();
+            tokio::spawn(follow::send_queued(self.outbox.clone(), attempts, told.clone()));
+        }
         let mut targets = Vec::with_capacity(count);
         for one in started {
             let logs = logs.as_ref().map(Logs::for_another_listener);
-            targets.push(tokio::spawn(self.clone().carry_out_target(one, logs, settings.clone())));
+            targets.push(tokio::spawn(self.clone().carry_out_target(
+                one,
+                logs,
+                settings.clone(),
+                told.clone(),
+            )));
         }
         for target in targets {
             // A panic of ours has been reported; the other targets go on.
@@ -410,6 +420,7 @@ impl Inner {
         started: Started,
         logs: Option<Logs>,
         settings: Arc<Settings>,
+        told: CancellationToken,
     ) {
         let Started { chosen, attempt, before, turn } = started;
         // Also when something here panics: what replaces it must not wait forever.
@@ -423,7 +434,7 @@ impl Inner {
         let pipe = Arc::new(Pipe::default());
         // Who talks to the client is on its own: it may wait for it longer than the server lives.
         if client.run_events {
-            tokio::spawn(follow::send_events(self.outbox.clone(), attempt.clone(), pipe.clone()));
+            tokio::spawn(follow::send_events(self.outbox.clone(), attempt.clone(), pipe.clone(), told));
         } else {
             let log = logs.as_ref().map(|logs| logs.output_file(attempt.index, &attempt.key.name));
             tokio::spawn(follow::send_log(self.outbox.clone(), attempt.clone(), pipe.clone(), log));

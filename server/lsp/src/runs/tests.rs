@@ -143,6 +143,16 @@ async fn a_run_is_one_gapless_stream_of_events_with_its_documents_uri() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_targets_of_a_run_are_queued_in_order_before_anything_else_is_said() {
+    let bench = bench([script("", Verdict::Passed), script("", Verdict::Passed), script("", failed())]);
+    bench.runs.start(request(&["a", "b", "c"])).unwrap();
+    let events = bench.finished(3).await;
+    let said =
+        |event: &Value| format!("{} {}", event["event"].as_str().unwrap(), event["target"].as_str().unwrap());
+    assert_eq!(events[..3].iter().map(said).collect::<Vec<_>>(), ["queued a", "queued b", "queued c"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn targets_of_one_name_have_states_of_their_own() {
     let bench = bench([script("", Verdict::Passed), script("", failed())]);
     let request = request(&["a", "a"]);
