@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower_lsp::lsp_types::Location;
 use vmtest_vm::event::{EventKind, Finished, OutputStream, RunEvent};
 use vmtest_vm::logs::Logs;
@@ -195,26 +196,49 @@ impl Scanners {
     }
 }
 
-/// Sends `vmtest/runEvent`s, numbered as they are sent.
-pub(super) async fn send_events(outbox: Arc<dyn Outbox>, attempt: Arc<Attempt>, pipe: Arc<Pipe>) {
-    let (mut seq, mut last) = (0, None);
+/// Sends the first event of every target of a run, before any other; `told` fires then.
+pub(super) async fn send_queued(
+    outbox: Arc<dyn Outbox>,
+    attempts: Vec<Arc<Attempt>>,
+    told: CancellationToken,
+) {
+    for attempt in attempts {
+        send_event(&*outbox, &attempt, 0, EventKind::Queued).await;
+    }
+    told.cancel();
+}
+
+/// Sends the other events of a target, numbered as they are sent, after `told` has fired.
+pub(super) async fn send_events(
+    outbox: Arc<dyn Outbox>,
+    attempt: Arc<Attempt>,
+    pipe: Arc<Pipe>,
+    told: CancellationToken,
+) {
+    told.cancelled().await;
+    let (mut seq, mut last) = (1, None);
     while let Some(kind) = pipe.take(last).await {
-        if matches!(kind, EventKind::Output(_)) {
-            last = Some(Instant::now());
+        match &kind {
+            EventKind::Queued => continue,
+            EventKind::Output(_) => last = Some(Instant::now()),
+            _ => {}
         }
-        let event = RunEvent {
-            run_id: attempt.run_id.clone(),
-            target: attempt.key.name.clone(),
-            index: attempt.index,
-            seq,
-            kind,
-        };
+        send_event(&*outbox, &attempt, seq, kind).await;
         seq += 1;
-        let params = RunEventParams { uri: &attempt.uri, event: &event };
-        match serde_json::to_value(params) {
-            Ok(params) => outbox.notify(Notice::RunEvent(params)).await,
-            Err(error) => tracing::error!(%error, "an event that is no JSON"),
-        }
+    }
+}
+
+async fn send_event(outbox: &dyn Outbox, attempt: &Attempt, seq: u64, kind: EventKind) {
+    let event = RunEvent {
+        run_id: attempt.run_id.clone(),
+        target: attempt.key.name.clone(),
+        index: attempt.index,
+        seq,
+        kind,
+    };
+    match serde_json::to_value(RunEventParams { uri: &attempt.uri, event: &event }) {
+        Ok(params) => outbox.notify(Notice::RunEvent(params)).await,
+        Err(error) => tracing::error!(%error, "an event that is no JSON"),
     }
 }
 
