@@ -11,6 +11,7 @@ use tower_lsp::lsp_types::{
     WorkDoneProgressBegin, WorkDoneProgressEnd, WorkDoneProgressReport,
 };
 use vmtest_vm::event::{EventKind, Finished};
+use vmtest_vm::verdict::Verdict;
 use vmtest_vm::{sanitize, wording};
 
 use super::TargetState;
@@ -117,7 +118,10 @@ impl LogLines {
         }
         messages.extend(self.confess());
         let verdict = &finished.verdict;
-        let typ = if verdict.passed() { MessageType::INFO } else { MessageType::ERROR };
+        let typ = match verdict {
+            Verdict::Passed | Verdict::Cancelled => MessageType::INFO,
+            _ => MessageType::ERROR,
+        };
         let said = wording::headline(verdict).unwrap_or_else(|| "passed".to_owned());
         let time = wording::seconds(finished.durations.total);
         messages.push(self.say(typ, &format!("{said} ({time})")));
@@ -190,7 +194,6 @@ fn message(state: &TargetState) -> Option<String> {
 mod tests {
     use bytes::Bytes;
     use vmtest_vm::event::{Output, OutputStream};
-    use vmtest_vm::verdict::Verdict;
 
     use super::*;
     use crate::outbox::testing::Recorder;

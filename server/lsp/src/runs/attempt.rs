@@ -56,6 +56,16 @@ impl Attempt {
         std::mem::replace(&mut *header, range) != range
     }
 
+    /// Its output is not wanted any more.
+    pub(super) fn remove_log(&self) {
+        if let TargetState::Finished { log: Some(log), .. } = &*self.state.borrow() {
+            let _ = std::fs::remove_file(log);
+            let _ = std::fs::remove_file(log.with_extension("console.log"));
+            // Succeeds with the last file of the run.
+            let _ = log.parent().map(std::fs::remove_dir);
+        }
+    }
+
     /// The token of its progress; a string, because not every client takes numbers.
     pub(super) fn progress_token(&self) -> String {
         format!("vmtest/{}/{}", self.run_id.0, self.index)

@@ -70,6 +70,8 @@ impl Follower {
             let Some(event) = event else { return };
             self.hear(&event);
             self.pipe.push(event.kind);
+            // Reading output is work, and the threads that do it also answer keystrokes.
+            tokio::task::yield_now().await;
             // Room for the client to catch up; a run that is being stopped waits for nobody.
             tokio::select! {
                 biased;

@@ -49,11 +49,13 @@ use crate::trust::{self, Trust};
 use crate::uri::uri_of;
 
 /// Events between a target and who follows it; a full channel makes the guest wait.
-const EVENTS: usize = 64;
+const EVENTS: usize = 8;
 /// Shortest time between two requests for new lenses.
 const LENS_PACE: Duration = Duration::from_millis(250);
-/// Time between two of them while something runs, for the seconds that they show.
-const LENS_TICK: Duration = Duration::from_secs(1);
+/// What is left of a second then: while something runs, lenses show the seconds.
+const LENS_TICK: Duration = Duration::from_millis(750);
+/// Log files that cannot be made within this time are done without.
+const LOGS_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the client can do that matters to runs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -332,7 +334,7 @@ impl Runs {
             }
             inner.diagnostics.clear(attempt.owner());
             let turn = inner.line.stand(&chosen.target, settings.jobs);
-            started.push(Started { chosen, attempt, before: before.map(|before| before.gone.clone()), turn });
+            started.push(Started { chosen, attempt, before, turn });
         }
         known.runs.insert(run_id.0.clone(), started.iter().map(|one| one.attempt.clone()).collect());
         drop(known);
@@ -346,8 +348,8 @@ impl Runs {
 struct Started {
     chosen: Chosen,
     attempt: Arc<Attempt>,
-    /// Fires when what it replaces is gone.
-    before: Option<CancellationToken>,
+    /// What it replaces.
+    before: Option<Arc<Attempt>>,
     turn: Turn,
 }
 
@@ -362,13 +364,12 @@ impl Known {
         self.last.get(uri)?.get(target)
     }
 
-    /// Makes `attempt` the last of its target; returns the one before, if it may still run.
+    /// Makes `attempt` the last of its target; returns the one before.
     fn replace(&mut self, attempt: Arc<Attempt>) -> Option<Arc<Attempt>> {
         let targets = self.last.entry(attempt.uri.clone()).or_default();
         let key = attempt.key.clone();
         let new = Last { attempt, places: ByFile::new(), on_header: None, hidden: false };
-        let old = targets.insert(key, new).map(|last| last.attempt);
-        old.filter(|old| !old.gone.is_cancelled())
+        targets.insert(key, new).map(|last| last.attempt)
     }
 
     /// The entry of an attempt, while it is the last of its target.
@@ -391,7 +392,8 @@ impl Inner {
     /// One run, to its end.
     async fn carry_out(self: Arc<Self>, run_id: RunId, started: Vec<Started>, settings: Arc<Settings>) {
         let (inner, id, count) = (self.clone(), run_id.clone(), started.len());
-        let logs = tokio::task::spawn_blocking(move || (inner.make_logs)(&id, count)).await.ok().flatten();
+        let logs = tokio::task::spawn_blocking(move || (inner.make_logs)(&id, count));
+        let logs = tokio::time::timeout(LOGS_LIMIT, logs).await.ok().and_then(Result::ok).flatten();
         let told = CancellationToken::new();
         if settings.client.run_events {
             let attempts = started.iter().map(|one| one.attempt.clone()).collect();
@@ -443,7 +445,11 @@ impl Inner {
                 tokio::spawn(announce::progress(self.outbox.clone(), token, name, states));
             }
         }
-        let executor = Arc::new(InTurn::new(self.executor.clone(), turn, before.clone()));
+        let executor = Arc::new(InTurn::new(
+            self.executor.clone(),
+            turn,
+            before.as_ref().map(|before| before.gone.clone()),
+        ));
         let follower = Follower::new(self.clone(), attempt.clone(), pipe, logs, places);
         let (events, heard) = mpsc::channel(EVENTS);
         let following = tokio::spawn(follower.follow(heard));
@@ -454,7 +460,9 @@ impl Inner {
         let _ = following.await;
         // One that was cancelled in the line has not waited for what it replaced.
         if let Some(before) = before {
-            before.cancelled().await;
+            before.gone.cancelled().await;
+            // One log for each target: a server lives long.
+            before.remove_log();
         }
     }
 

@@ -120,8 +120,10 @@ fn wanted(names: &[String], choice: &Choice) -> Result<Vec<bool>, Refusal> {
 
 fn interactive(name: &str) -> Refusal {
     let name = clean(name);
+    // The sentence is there to be copied into a shell.
+    let word = name.replace('\'', r"'\''");
     Refusal::Sentence(format!(
-        "target `{name}` is an interactive shell, which needs a terminal: run `vmtest shell '{name}'` in one"
+        "target `{name}` is an interactive shell, which needs a terminal: run `vmtest shell '{word}'` in one"
     ))
 }
 

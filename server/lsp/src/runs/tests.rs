@@ -402,6 +402,29 @@ async fn the_whole_output_is_in_the_log_that_the_state_names() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_log_of_a_targets_last_run_replaces_the_one_before() {
+    let bench = bench([script("1", failed()), script("2", failed()), script("3", failed())]);
+    bench.runs.start(request(&["a", "b"])).unwrap();
+    bench.finished(2).await;
+    bench.runs.start(request(&["a"])).unwrap();
+    bench.finished(3).await;
+    let all_gone = async {
+        while !bench.runs.0.known().runs.is_empty() {
+            tokio::task::yield_now().await
+        }
+    };
+    all_gone.await;
+    let mut left: Vec<_> = std::fs::read_dir(bench.folder.path().join("logs"))
+        .unwrap()
+        .flat_map(|run| std::fs::read_dir(run.unwrap().path()).unwrap())
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .filter(|text| !text.starts_with("vmtest: "))
+        .collect();
+    left.sort();
+    assert_eq!(left, ["2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_execution_that_panics_is_lost_and_the_next_one_runs() {
     let panics = Script { events: vec![], end: ScriptEnd::Panic };
     let bench = bench([panics, script("", Verdict::Passed)]);
