@@ -127,6 +127,10 @@ impl Section {
                 None => break,
             }
         }
+        section.comments.extend(piece.hidden_comments(text));
+        section.comments.sort_unstable_by_key(|comment| comment.start);
+        // The parser saw what follows a broken header twice.
+        section.comments.dedup();
         section.last_table().range.end = piece.range.end;
         section
     }
@@ -142,8 +146,9 @@ impl Section {
                         reader.comments(&node, &mut self.comments);
                         self.header(reader.header(&node));
                         let mut tokens = node.children_with_tokens().filter_map(NodeOrToken::into_token);
-                        let lost = tokens
-                            .find(|token| token.kind() == Kind::ERROR && token.text().starts_with(['\r', '\n']));
+                        let lost = tokens.find(|token| {
+                            token.kind() == Kind::ERROR && token.text().starts_with(['\r', '\n'])
+                        });
                         if let Some(newline) = lost {
                             return Some(usize::from(newline.text_range().start()));
                         }

@@ -22,30 +22,35 @@ pub(crate) struct Piece {
     pub(crate) range: Range<usize>,
     /// The strings in it that have no end, from their first quote to where they must have ended.
     pub(crate) open_strings: Vec<Range<usize>>,
+    /// Line breaks and comments within inline tables: TOML 1.1 has them there, the parser does not know them yet.
+    blanks: Vec<Range<usize>>,
     /// How deep its brackets nest.
     depth: usize,
 }
 
 impl Piece {
-    /// Its text for the parser: strings without an end are digits there. None where it nests too deeply: parsers
+    /// Its text for the parser, where strings without an end are digits. None where it nests too deeply: parsers
     /// recurse.
     pub(crate) fn parsable<'t>(&self, text: &'t str) -> Option<Cow<'t, str>> {
         if self.depth > vmtest_config::MAX_DEPTH {
             return None;
         }
         let own = text.get(self.range.clone())?;
-        if self.open_strings.is_empty() {
+        if self.open_strings.is_empty() && self.blanks.is_empty() {
             return Some(Cow::Borrowed(own));
         }
-        let mut masked = String::with_capacity(own.len());
-        let mut at = self.range.start;
-        for open in &self.open_strings {
-            masked.push_str(text.get(at..open.start)?);
-            masked.extend(std::iter::repeat_n('1', open.len()));
-            at = open.end;
+        let mut masked = own.as_bytes().to_vec();
+        for (ranges, mask) in [(&self.open_strings, b'1'), (&self.blanks, b' ')] {
+            for range in ranges {
+                masked[range.start - self.range.start..range.end - self.range.start].fill(mask);
+            }
         }
-        masked.push_str(text.get(at..self.range.end)?);
-        Some(Cow::Owned(masked))
+        String::from_utf8(masked).ok().map(Cow::Owned)
+    }
+
+    /// The comments that the parser does not see.
+    pub(crate) fn hidden_comments<'p>(&'p self, text: &'p str) -> impl Iterator<Item = Range<usize>> + 'p {
+        self.blanks.iter().filter(|range| text[range.start..].starts_with('#')).cloned()
     }
 }
 
@@ -56,21 +61,32 @@ pub(crate) fn scan(text: &str) -> Scan {
     let mut scan = Scan { head: Piece { range: start..start, ..Piece::default() }, targets: Vec::new() };
     let mut piece = &mut scan.head;
     let mut depth = 0_usize;
+    let mut inline = Inline::default();
     while scanner.at < scanner.bytes.len() {
         if scanner.is_target_header() {
             piece.range.end = scanner.at;
             scan.targets.push(Piece { range: scanner.at..scanner.at, ..Piece::default() });
             piece = scan.targets.last_mut().unwrap_or(&mut scan.head);
             depth = 0;
+            inline = Inline::default();
         }
         // The rest of the line, and of the strings that start on it.
         while let Some(&byte) = scanner.bytes.get(scanner.at) {
             match byte {
                 b'\n' => {
+                    inline.note(scanner.at..scanner.at + 1);
                     scanner.at += 1;
                     break;
                 }
-                b'#' => scanner.at = scanner.line_end(scanner.at),
+                b'\r' => {
+                    inline.note(scanner.at..scanner.at + 1);
+                    scanner.at += 1;
+                }
+                b'#' => {
+                    let start = scanner.at;
+                    scanner.at = scanner.line_end(start);
+                    inline.note(start..scanner.at);
+                }
                 b'"' | b'\'' => {
                     if let Some(open) = scanner.string(byte) {
                         piece.open_strings.push(open);
@@ -80,12 +96,16 @@ pub(crate) fn scan(text: &str) -> Scan {
                     }
                 }
                 b'[' | b'{' => {
+                    inline.depth += usize::from(byte == b'{');
                     depth += 1;
                     piece.depth = piece.depth.max(depth);
                     scanner.at += 1;
                 }
                 b']' | b'}' => {
                     depth = depth.saturating_sub(1);
+                    if byte == b'}' {
+                        piece.blanks.append(&mut inline.close());
+                    }
                     scanner.at += 1;
                 }
                 _ => scanner.at += 1,
@@ -94,6 +114,32 @@ pub(crate) fn scan(text: &str) -> Scan {
     }
     piece.range.end = text.len();
     scan
+}
+
+/// The inline table that is being read.
+#[derive(Default)]
+struct Inline {
+    depth: usize,
+    /// What to blank once it turns out to have an end; one without goes on to the end of its line.
+    noted: Vec<Range<usize>>,
+}
+
+impl Inline {
+    fn note(&mut self, range: Range<usize>) {
+        if self.depth > 0 {
+            self.noted.push(range);
+        }
+    }
+
+    /// Leaves a table; gives what must be blanked, where that was the outermost.
+    fn close(&mut self) -> Vec<Range<usize>> {
+        if self.depth == 1 {
+            self.depth = 0;
+            return std::mem::take(&mut self.noted);
+        }
+        self.depth = self.depth.saturating_sub(1);
+        Vec::new()
+    }
 }
 
 struct Scanner<'t> {
@@ -230,6 +276,17 @@ mod tests {
         let text = "[[target]]\na = '''\nb\n[[target]]\nc = \"\"\"\"x\"\"\"\"\"\n";
         assert_eq!(open(text), ["'''\nb"]);
         assert_eq!(pieces(text).len(), 3);
+    }
+
+    #[test]
+    fn an_inline_table_of_several_lines_is_one_line_for_the_parser() {
+        let parsable = |text: &str| scan(text).targets[0].parsable(text).unwrap().into_owned();
+        assert_eq!(
+            parsable("[[target]]\nvm = {\r\n a = 1, # ä}\n}\nb = 1\n"),
+            "[[target]]\nvm = {   a = 1,       }\nb = 1\n"
+        );
+        let open = "[[target]]\nvm = {\n a = { b = 1 },\nc = 1\n";
+        assert_eq!(parsable(open), open);
     }
 
     #[test]
