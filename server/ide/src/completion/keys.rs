@@ -135,6 +135,7 @@ impl Analysis {
         if quoted || (place.entry.is_none() && !self.is_free(place)) {
             return Vec::new();
         }
+        let comma = self.missing_comma(place);
         let given = Given::new(place.section, place.entry);
         let mut items = Vec::new();
         match place.parent.flatten() {
@@ -148,6 +149,7 @@ impl Analysis {
             }
             None => {}
         }
+        items.iter_mut().filter(|item| item.snippet).for_each(|item| item.edit.text.push_str(comma));
         if place.is_table_end() {
             items.extend(self.table_completions(place.section, None, &place.part, &given));
         }
@@ -157,16 +159,23 @@ impl Analysis {
         items
     }
 
+    /// What must follow a new key in an inline table that goes on after it.
+    fn missing_comma(&self, place: &Place<'_>) -> &'static str {
+        let end = place.part.end;
+        let goes_on = place.inline.is_some_and(|entries| entries.iter().any(|entry| entry.range.start > end));
+        if goes_on && !self.text()[end..].trim_start().starts_with(',') { "," } else { "" }
+    }
+
     /// Whether a key can be added where none is: on a blank line, or between the commas of an inline table.
     fn is_free(&self, place: &Place<'_>) -> bool {
         let at = place.part.start;
-        let before = self.text()[..at].trim_end_matches([' ', '\t']);
         let after = self.text()[place.part.end..].trim_start_matches([' ', '\t']);
         let ends = after.is_empty() || after.starts_with(['\n', '\r', '#']);
         if place.inline.is_none() {
             return ends;
         }
-        before.ends_with(['{', ',', '\n']) && (ends || after.starts_with([',', '}']))
+        let before = self.text()[..at].trim_end();
+        before.ends_with(['{', ',']) && (ends || after.starts_with([',', '}']))
     }
 }
 

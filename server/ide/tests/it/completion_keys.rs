@@ -248,6 +248,17 @@ fn what_has_been_typed_of_a_key_is_replaced() {
         ("[[target]]\nmem$0", "vm.memory", "[[target]]\nvm.memory = \"$1\""),
         ("[[target]]\nvm = { $0", "memory", "[[target]]\nvm = { memory = \"$1\""),
         ("[[target]]\nvm = {$0}", "memory", "[[target]]\nvm = {memory = \"$1\"}"),
+        ("[[target]]\nvm = {\n  me$0\n}", "memory", "[[target]]\nvm = {\n  memory = \"$1\"\n}"),
+        (
+            "[[target]]\nvm = {\n  $0\n  num_cpus = 1,\n}",
+            "memory",
+            "[[target]]\nvm = {\n  memory = \"$1\",\n  num_cpus = 1,\n}",
+        ),
+        (
+            "[[target]]\nvm = {\n  num_cpus = 1,\n  $0\n}",
+            "memory",
+            "[[target]]\nvm = {\n  num_cpus = 1,\n  memory = \"$1\"\n}",
+        ),
         ("[[target]]\nvm = { me$0 }", "memory", "[[target]]\nvm = { memory = \"$1\" }"),
         ("[[target]]\nvm.mounts.\"/x\".$0", "host_path", "[[target]]\nvm.mounts.\"/x\".host_path = \"$1\""),
         (
@@ -325,6 +336,7 @@ fn nothing_is_offered_where_no_key_can_stand() {
         "[[target]]\nfoo = { $0 }",
         "[[target]]\nvm = { memory = \"1G\" $0 }",
         "[[target]]\nvm = {}$0",
+        "[[target]]\nvm = {\n  memory = \"1G\"\n  $0\n}",
         "[[target]]\nname.$0",
         "[[target]]\ncommand = '''\n$0\n'''",
         "[[target]]\n\"na$0\"",
