@@ -246,3 +246,165 @@ async fn send(outgoing: &mpsc::Sender<Vec<u8>>, response: &Response) {
 fn encode(message: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(message).expect("a message made of JSON values can be written")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, DuplexStream};
+    use tokio::sync::Notify;
+    use tower_lsp::jsonrpc::Result;
+    use tower_lsp::lsp_types::{
+        DidCloseTextDocumentParams, Hover, HoverParams, InitializeParams, InitializeResult,
+    };
+
+    use super::*;
+
+    /// Panics at a hover, never ends `test/hang`, and panics when a document is closed.
+    #[derive(Default)]
+    struct Rude {
+        hanging: Notify,
+    }
+
+    impl LanguageServer for Rude {
+        async fn initialize(&self, _: InitializeParams) -> Result<InitializeResult> {
+            Ok(InitializeResult::default())
+        }
+
+        async fn shutdown(&self) -> Result<()> {
+            Ok(())
+        }
+
+        async fn hover(&self, _: HoverParams) -> Result<Option<Hover>> {
+            panic!("no such word")
+        }
+
+        async fn did_close(&self, _: DidCloseTextDocumentParams) {
+            panic!("never heard of it")
+        }
+    }
+
+    impl Rude {
+        async fn hang(&self) -> Result<()> {
+            self.hanging.notified().await;
+            Ok(())
+        }
+
+        async fn panic_late(&self) -> Result<()> {
+            tokio::task::yield_now().await;
+            panic!("too late")
+        }
+    }
+
+    struct Wire {
+        input: Option<DuplexStream>,
+        output: FrameReader<DuplexStream>,
+        lifecycle: Arc<Lifecycle>,
+    }
+
+    impl Wire {
+        async fn new() -> Self {
+            let (input, server_input) = tokio::io::duplex(1 << 16);
+            let (server_output, output) = tokio::io::duplex(1 << 16);
+            let lifecycle = Arc::<Lifecycle>::default();
+            let service = LspService::build(|_| Rude::default())
+                .custom_method("test/hang", Rude::hang)
+                .custom_method("test/panicLate", Rude::panic_late)
+                .finish();
+            Transport::start(service, server_input, server_output, &lifecycle);
+            let mut wire = Self { input: Some(input), output: FrameReader::new(output), lifecycle };
+            wire.send(json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": { "capabilities": {} } }))
+                .await;
+            assert_eq!(wire.receive().await["id"], 0);
+            wire
+        }
+
+        async fn send(&mut self, message: Value) {
+            let body = message.to_string();
+            let frame = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+            self.input.as_mut().unwrap().write_all(frame.as_bytes()).await.unwrap();
+        }
+
+        async fn request(&mut self, id: i64, method: &str) {
+            let position =
+                json!({ "textDocument": { "uri": "file:///a" }, "position": { "line": 0, "character": 0 } });
+            let params = if method.starts_with("test/") { Value::Null } else { position };
+            let mut message = json!({ "jsonrpc": "2.0", "id": id, "method": method });
+            if !params.is_null() {
+                message["params"] = params;
+            }
+            self.send(message).await;
+        }
+
+        async fn receive(&mut self) -> Value {
+            let frame = tokio::time::timeout(Duration::from_secs(10), self.output.next()).await;
+            match frame.expect("an answer in time").unwrap() {
+                Some(Frame::Body(body)) => serde_json::from_slice(&body).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_reply() {
+        let mut wire = Wire::new().await;
+        for (id, method) in [(1, "textDocument/hover"), (2, "test/panicLate"), (3, "textDocument/hover")] {
+            wire.request(id, method).await;
+            let answer = wire.receive().await;
+            assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(id), &json!(-32603)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_notification_costs_nothing() {
+        let mut wire = Wire::new().await;
+        let closed = json!({ "textDocument": { "uri": "file:///a" } });
+        wire.send(json!({ "jsonrpc": "2.0", "method": "textDocument/didClose", "params": closed })).await;
+        wire.request(1, "textDocument/hover").await;
+        assert_eq!(wire.receive().await["id"], 1);
+    }
+
+    #[tokio::test]
+    async fn a_cancel_is_heard_while_many_handlers_wait() {
+        let mut wire = Wire::new().await;
+        for id in 1..=100 {
+            wire.request(id, "test/hang").await;
+        }
+        wire.send(json!({ "jsonrpc": "2.0", "method": "$/cancelRequest", "params": { "id": 42 } })).await;
+        let answer = wire.receive().await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(42), &json!(-32800)));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_input_is_seen_while_a_handler_waits() {
+        let mut wire = Wire::new().await;
+        wire.request(1, "test/hang").await;
+        wire.input = None;
+        assert_eq!(wire.lifecycle.leaving().await, Reason::InputEnded);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_any_more_is_a_reason_to_leave() {
+        let mut wire = Wire::new().await;
+        wire.output = FrameReader::new(tokio::io::duplex(1).0);
+        wire.request(1, "textDocument/hover").await;
+        assert_eq!(wire.lifecycle.leaving().await, Reason::OutputClosed);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_written_before_the_end() {
+        let (input, server_input) = tokio::io::duplex(1 << 16);
+        let (server_output, mut output) = tokio::io::duplex(1 << 16);
+        let lifecycle = Arc::<Lifecycle>::default();
+        let transport =
+            Transport::start(LspService::new(|_| Rude::default()), server_input, server_output, &lifecycle);
+        let mut wire =
+            Wire { input: Some(input), output: FrameReader::new(tokio::io::duplex(1).0), lifecycle };
+        wire.request(1, "textDocument/hover").await;
+        wire.input = None;
+        wire.lifecycle.leaving().await;
+        transport.finish(Duration::from_secs(10)).await;
+        let mut written = String::new();
+        output.read_to_string(&mut written).await.unwrap();
+        assert!(written.contains("\"id\":1"), "{written}");
+    }
+}
