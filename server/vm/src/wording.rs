@@ -139,14 +139,11 @@ pub fn phases(durations: &Durations) -> String {
 pub fn summary<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>, elapsed: Duration) -> String {
     const ORDER: [&str; 8] =
         ["passed", "failed", "killed", "timed out", "kernel bug", "boot failed", "lost", "cancelled"];
-    let mut counts = [0usize; ORDER.len()];
-    for verdict in verdicts {
-        let kind = kind(verdict);
-        counts[ORDER.iter().position(|known| *known == kind).expect("every kind is in the order")] += 1;
-    }
+    let kinds: Vec<_> = verdicts.into_iter().map(kind).collect();
+    let count = |known: &&'static str| (*known, kinds.iter().filter(|kind| *kind == known).count());
     let counted: Vec<_> = ORDER
         .iter()
-        .zip(counts)
+        .map(count)
         .filter(|(_, count)| *count > 0)
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();

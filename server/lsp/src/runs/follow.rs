@@ -24,6 +24,8 @@ use crate::uri::uri_of;
 
 /// Diagnostics of a run that goes on are shown this often.
 const BATCH: Duration = Duration::from_millis(100);
+/// Bytes of output that are read before somebody else gets the thread.
+const STRETCH: usize = 128 << 10;
 /// Errors that the target's diagnostic leads to.
 const RELATED: usize = 5;
 
@@ -56,6 +58,7 @@ impl Follower {
 
     /// Follows until there are no more events, which is when the machine is gone.
     pub(super) async fn follow(mut self, mut events: mpsc::Receiver<RunEvent>) {
+        let mut at_a_stretch = 0;
         loop {
             let event = match self.show_at {
                 None => events.recv().await,
@@ -69,9 +72,15 @@ impl Follower {
             };
             let Some(event) = event else { return };
             self.hear(&event);
+            if let EventKind::Output(output) = &event.kind {
+                at_a_stretch += output.data.len();
+            }
             self.pipe.push(event.kind);
             // Reading output is work, and the threads that do it also answer keystrokes.
-            tokio::task::yield_now().await;
+            if at_a_stretch > STRETCH {
+                at_a_stretch = 0;
+                tokio::task::yield_now().await;
+            }
             // Room for the client to catch up; a run that is being stopped waits for nobody.
             tokio::select! {
                 biased;

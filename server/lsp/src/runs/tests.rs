@@ -408,12 +408,9 @@ async fn the_log_of_a_targets_last_run_replaces_the_one_before() {
     bench.finished(2).await;
     bench.runs.start(request(&["a"])).unwrap();
     bench.finished(3).await;
-    let all_gone = async {
-        while !bench.runs.0.known().runs.is_empty() {
-            tokio::task::yield_now().await
-        }
-    };
-    all_gone.await;
+    while !bench.runs.0.known().runs.is_empty() {
+        tokio::task::yield_now().await;
+    }
     let mut left: Vec<_> = std::fs::read_dir(bench.folder.path().join("logs"))
         .unwrap()
         .flat_map(|run| std::fs::read_dir(run.unwrap().path()).unwrap())
