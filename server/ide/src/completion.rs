@@ -64,7 +64,7 @@ impl Analysis {
                 let place = keys::Place { section, table, parent, entry, part, inline };
                 self.key_completions(&place, surroundings)
             }
-            Context::Value { row: Some(row), value, list, .. } => {
+            Context::Value { row: Some(row), value, list } => {
                 self.value_completions(row, value, list.is_some(), offset, surroundings)
             }
             Context::Value { .. } | Context::Nothing => Vec::new(),
@@ -74,7 +74,7 @@ impl Analysis {
     /// The directory whose entries completion at an offset offers; none where no path is written.
     pub fn wanted_directory(&self, offset: usize) -> Option<PathBuf> {
         let offset = self.boundary(offset);
-        let Context::Value { row: Some(row), value, list: None, .. } = self.context(offset) else {
+        let Context::Value { row: Some(row), value, list: None } = self.context(offset) else {
             return None;
         };
         let slot = self.slot(value, offset)?;

@@ -5,7 +5,8 @@ use std::ops::Range;
 use vmtest_config::Key;
 
 use crate::analysis::Analysis;
-use crate::model::{Entry, Field, Header, Section, Table, Value, ValueKind, child};
+use crate::model::{Entry, Field, Header, Section, Table, Value, ValueKind};
+use crate::scope::Scope;
 
 /// What an offset lies in.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub(crate) enum Context<'m> {
     Header {
         section: &'m Section,
         header: &'m Header,
-        /// The row of the table above the part at the cursor; none in a table that is unknown, the inner none at the top.
-        parent: Option<Option<&'static Key>>,
+        /// What is above the part at the cursor.
+        parent: Scope,
         /// The part at the cursor; empty where it has yet to be typed.
         part: Range<usize>,
     },
@@ -23,8 +24,8 @@ pub(crate) enum Context<'m> {
     Key {
         section: &'m Section,
         table: &'m Table,
-        /// The row of the table that the key stands in, as above.
-        parent: Option<Option<&'static Key>>,
+        /// The table that the key stands in.
+        parent: Scope,
         /// The entry that is there already, or its beginning.
         entry: Option<&'m Entry>,
         /// The part at the cursor; empty where it has yet to be typed.
@@ -34,13 +35,10 @@ pub(crate) enum Context<'m> {
     },
     /// What stands after a key's `=`.
     Value {
-        section: &'m Section,
         /// The row of the key; none for an unknown one.
         row: Option<&'static Key>,
         /// The value, or the element of a list, at the cursor; none where it has yet to be typed.
         value: Option<&'m Value>,
-        /// What a typed value would replace.
-        range: Range<usize>,
         /// The values beside it in a list.
         list: Option<&'m [Value]>,
     },
@@ -74,12 +72,19 @@ impl Analysis {
         if let Some(entry) = before
             && self.reaches(entry, offset)
         {
-            return self.in_entry(section, table, entry, table.row(), None, offset);
+            return self.in_entry(section, table, entry, table.scope(), None, offset);
         }
         if !self.text()[self.line_start(offset)..offset].trim().is_empty() {
             return Context::Nothing;
         }
-        Context::Key { section, table, parent: table.row(), entry: None, part: offset..offset, inline: None }
+        Context::Key {
+            section,
+            table,
+            parent: table.scope(),
+            entry: None,
+            part: offset..offset,
+            inline: None,
+        }
     }
 
     /// The offset, or the nearest before it that the text has.
@@ -112,10 +117,7 @@ impl Analysis {
             return Context::Nothing;
         }
         let at = header.path.partition_point(|part| part.range.end < offset);
-        let mut parent = Some(None);
-        for part in &header.path[..at] {
-            parent = child(parent, &part.name).map(Some);
-        }
+        let parent = Scope::File.descend(&header.path[..at]);
         let part = header.path.get(at).filter(|part| part.range.start <= offset);
         Context::Header {
             section,
@@ -130,20 +132,20 @@ impl Analysis {
         section: &'m Section,
         table: &'m Table,
         entry: &'m Entry,
-        parent: Option<Option<&'static Key>>,
+        parent: Scope,
         inline: Option<&'m [Entry]>,
         offset: usize,
     ) -> Context<'m> {
         if entry.equals.is_none_or(|equals| offset <= equals) {
             let at = entry.path.partition_point(|part| part.range.end < offset);
-            let parent = descend(parent, &entry.path[..at]);
+            let parent = parent.descend(&entry.path[..at]);
             let part = entry.path.get(at).filter(|part| part.range.start <= offset);
             let part = part.map_or(offset..offset, |part| part.range.clone());
             return Context::Key { section, table, parent, entry: Some(entry), part, inline };
         }
-        let row = descend(parent, &entry.path).flatten();
+        let row = parent.descend(&entry.path).row();
         let Some(value) = &entry.value else {
-            return Context::Value { section, row, value: None, range: offset..offset, list: None };
+            return Context::Value { row, value: None, list: None };
         };
         if offset < value.range.start {
             return Context::Nothing;
@@ -156,7 +158,7 @@ impl Analysis {
                 let at = entries.partition_point(|entry| entry.range.start <= offset);
                 let inner =
                     at.checked_sub(1).map(|at| &entries[at]).filter(|entry| self.reaches(entry, offset));
-                let parent = row.map(Some);
+                let parent = Scope::of(row);
                 match inner {
                     Some(entry) => self.in_entry(section, table, entry, parent, Some(entries), offset),
                     None => Context::Key {
@@ -175,10 +177,9 @@ impl Analysis {
                 }
                 let inner =
                     values.iter().find(|value| value.range.start <= offset && offset <= value.range.end);
-                let range = inner.map_or(offset..offset, |inner| inner.range.clone());
-                Context::Value { section, row, value: inner, range, list: Some(values) }
+                Context::Value { row, value: inner, list: Some(values) }
             }
-            _ => Context::Value { section, row, value: Some(value), range: value.range.clone(), list: None },
+            _ => Context::Value { row, value: Some(value), list: None },
         }
     }
 
@@ -191,14 +192,4 @@ impl Analysis {
             .into_iter()
             .find(|field| field.part.range.start <= offset && offset <= field.part.range.end)
     }
-}
-
-fn descend(
-    mut table: Option<Option<&'static Key>>,
-    path: &[crate::model::Part],
-) -> Option<Option<&'static Key>> {
-    for part in path {
-        table = child(table, &part.name).map(Some);
-    }
-    table
 }

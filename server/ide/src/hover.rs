@@ -13,6 +13,7 @@ use self::markdown::{code, list};
 use crate::analysis::Analysis;
 use crate::context::Context;
 use crate::model::{Part, Value};
+use crate::scope::Scope;
 use crate::surroundings::Surroundings;
 
 /// What to show beside the pointer.
@@ -28,9 +29,9 @@ impl Analysis {
     /// What stands at an offset.
     pub fn hover(&self, offset: usize, surroundings: &Surroundings) -> Option<Hover> {
         match self.context(offset) {
-            Context::Header { header, parent, part, .. } => of_key(&header.path, parent?, &part),
-            Context::Key { entry, parent, part, .. } => of_key(&entry?.path, parent?, &part),
-            Context::Value { row: Some(row), value: Some(value), list: None, .. } => {
+            Context::Header { header, parent, part, .. } => of_key(&header.path, parent, &part),
+            Context::Key { entry, parent, part, .. } => of_key(&entry?.path, parent, &part),
+            Context::Value { row: Some(row), value: Some(value), list: None } => {
                 let markdown = self.of_value(row, value, surroundings)?;
                 Some(Hover { range: value.range.clone(), markdown })
             }
@@ -97,11 +98,13 @@ fn shown(path: &Path) -> String {
     code(&path.to_string_lossy())
 }
 
-fn of_key(path: &[Part], parent: Option<&'static Key>, part: &Range<usize>) -> Option<Hover> {
+fn of_key(path: &[Part], parent: Scope, part: &Range<usize>) -> Option<Hover> {
     let part = path.iter().find(|own| own.range == *part)?;
-    let markdown = match crate::model::child(Some(parent), &part.name) {
-        Some(row) => known(row, &part.name),
-        None => unknown(parent, &part.name),
+    let markdown = match (parent.child(&part.name), parent) {
+        (Some(row), _) => known(row, &part.name),
+        // All of that table is unknown: once is enough.
+        (None, Scope::Unknown) => return None,
+        (None, parent) => unknown(parent.row(), &part.name),
     };
     Some(Hover { range: part.range.clone(), markdown })
 }
@@ -121,8 +124,8 @@ fn known(row: &Key, name: &str) -> String {
         Default::Required if row.in_target().is_empty() => {}
         Default::Required => markdown.push_str(" · required"),
         Default::Absent => {}
-        Default::Value(value) => markdown.push_str(&format!(" · default `{value}`")),
-        Default::Depends(words) => markdown.push_str(&format!(" · default: {words}")),
+        Default::Value(value) => markdown.extend([" · default `", value, "`"]),
+        Default::Depends(words) => markdown.extend([" · default: ", words]),
     }
     markdown.push_str("\n\n");
     markdown.push_str(row.doc);
@@ -145,23 +148,21 @@ fn known(row: &Key, name: &str) -> String {
         markdown.push_str("\n\n");
         markdown.push_str(&notes.join(" "));
     }
-    if let Some(example) = example(row) {
-        markdown.push_str(&format!("\n\n```toml\n{example}\n```"));
-    }
+    markdown.extend(["\n\n```toml\n", &example(row), "\n```"]);
     markdown
 }
 
-/// A line that sets the key; none where the key is a header.
-fn example(row: &Key) -> Option<String> {
+/// A line that sets the key, or a table's header.
+fn example(row: &Key) -> String {
     if row.example.starts_with("[target") || row.example.starts_with("[[") {
-        return Some(row.example.to_owned());
+        return row.example.to_owned();
     }
     let name = match row.in_target() {
         "env.*" => "RUST_BACKTRACE",
         "vm.mounts.*" => "\"/mnt/data\"",
         _ => row.name(),
     };
-    Some(format!("{name} = {}", row.example))
+    format!("{name} = {}", row.example)
 }
 
 fn unknown(parent: Option<&Key>, name: &str) -> String {

@@ -20,6 +20,7 @@ mod lints;
 mod model;
 mod problems;
 mod scan;
+mod scope;
 mod shell;
 mod surroundings;
 mod symbols;

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use taplo::rowan::NodeOrToken;
 use taplo::syntax::{SyntaxKind as Kind, SyntaxNode, SyntaxToken};
-use vmtest_config::{KEYS, Key};
+use vmtest_config::Key;
 
 use crate::scan::Piece;
+use crate::scope::Scope;
 
 /// A piece of the file: a target, or what stands before the first.
 #[derive(Debug, Default)]
@@ -243,13 +244,9 @@ impl Table {
         self.entries.last().map(|entry| entry.range.end).or(header).unwrap_or(self.range.start)
     }
 
-    /// The row of the table itself; the outer none where it is unknown, the inner where it is the file.
-    pub(crate) fn row(&self) -> Option<Option<&'static Key>> {
-        let mut row = None;
-        for part in self.header.iter().flat_map(|header| &header.path) {
-            row = Some(child(Some(row), &part.name)?);
-        }
-        Some(row)
+    /// What it is.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::File.descend(self.header.iter().flat_map(|header| &header.path))
     }
 }
 
@@ -266,18 +263,12 @@ impl Value {
 /// Where a walk over keys is in the key table.
 #[derive(Debug, Clone, Default)]
 struct Place<'m> {
-    /// None in a table that is unknown; the inner none at the top of the file.
-    row: Option<Option<&'static Key>>,
-    started: bool,
+    scope: Scope,
     map_name: Option<&'m str>,
     inline: usize,
 }
 
 impl<'m> Place<'m> {
-    fn row(&self) -> Option<Option<&'static Key>> {
-        if self.started { self.row } else { Some(None) }
-    }
-
     /// Goes down one part of a dotted key, and notes it.
     fn enter(
         &mut self,
@@ -286,22 +277,20 @@ impl<'m> Place<'m> {
         entry: Option<&'m Entry>,
         fields: &mut Vec<Field<'m>>,
     ) {
-        let parent = self.row();
-        let row = child(parent, &part.name);
+        let row = self.scope.child(&part.name);
         if row.is_some_and(|row| row.name() == "*") {
             self.map_name = Some(&part.name);
         }
         fields.push(Field {
             row,
-            parent: parent.flatten(),
+            parent: self.scope.row(),
             part,
             map_name: self.map_name,
             value,
             entry,
             inline: self.inline,
         });
-        self.started = true;
-        self.row = row.map(Some);
+        self.scope = Scope::of(row);
     }
 
     fn entry(mut self, entry: &'m Entry, fields: &mut Vec<Field<'m>>) {
@@ -316,14 +305,6 @@ impl<'m> Place<'m> {
                 self.clone().entry(entry, fields);
             }
         }
-    }
-}
-
-/// The row of a key in a table; the outer none where the table is unknown, the inner where it is the file itself.
-pub(crate) fn child(table: Option<Option<&'static Key>>, name: &str) -> Option<&'static Key> {
-    match table? {
-        None => KEYS.iter().find(|key| key.parent_path().is_none() && key.path == name),
-        Some(table) => table.child(name),
     }
 }
 
@@ -412,7 +393,7 @@ impl Reader<'_> {
         if range.is_empty() {
             return None;
         }
-        if let Some(open) = self.piece.open_strings.iter().find(|open| open.start == range.start) {
+        if let Some(open) = self.open_string_at(range.start) {
             return Some(Value { range: open.clone(), kind: ValueKind::String(self.open_string(open)) });
         }
         let kind = node.children_with_tokens().find_map(|element| match element {
@@ -453,6 +434,11 @@ impl Reader<'_> {
             Kind::DATE | Kind::TIME | Kind::DATE_TIME_LOCAL | Kind::DATE_TIME_OFFSET => ValueKind::Date,
             _ => return None,
         })
+    }
+
+    fn open_string_at(&self, offset: usize) -> Option<&Range<usize>> {
+        let open = &self.piece.open_strings;
+        open.binary_search_by_key(&offset, |open| open.start).ok().map(|at| &open[at])
     }
 
     fn open_string(&self, open: &Range<usize>) -> Text {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use vmtest_config::SYSTEM_KEYS;
 
 use crate::analysis::Analysis;
-use crate::model::{Entry, Part, Section, Table, ValueKind};
+use crate::model::{Entry, Field, Part, Section, Table, ValueKind};
 
 /// One line of the outline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,8 @@ impl Analysis {
 
 fn target(text: &str, index: usize, section: &Section) -> Symbol {
     let name = shown(section.name());
-    let system = SYSTEM_KEYS.iter().find_map(|key| section.string(key));
+    let boots = |field: &Field<'_>| field.row.is_some_and(|row| SYSTEM_KEYS.contains(&row.in_target()));
+    let system = section.fields().into_iter().find(boots).and_then(|field| field.value?.text());
     let tables = section.tables.iter();
     let mut children = Vec::new();
     for (at, table) in tables.enumerate() {

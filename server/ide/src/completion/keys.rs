@@ -4,18 +4,20 @@ use std::ops::Range;
 
 use vmtest_config::{Applies, Default, KEYS, Key, SYSTEM_KEYS, ValueType};
 
+use super::tables::target_completions;
 use super::{Completion, CompletionKind, snippets};
 use crate::analysis::Analysis;
 use crate::edit::Edit;
 use crate::model::{Entry, Field, Section, Table, ValueKind};
+use crate::scope::Scope;
 use crate::surroundings::Surroundings;
 
 /// Where a key can be written.
 pub(super) struct Place<'m> {
     pub(super) section: &'m Section,
     pub(super) table: &'m Table,
-    /// The row of the table; none for an unknown one, the inner none at the top of the file.
-    pub(super) parent: Option<Option<&'static Key>>,
+    /// The table.
+    pub(super) parent: Scope,
     /// What is there already.
     pub(super) entry: Option<&'m Entry>,
     /// The part to write.
@@ -138,7 +140,7 @@ impl Analysis {
         let comma = self.missing_comma(place);
         let given = Given::new(place.section, place.entry);
         let mut items = Vec::new();
-        match place.parent.flatten() {
+        match place.parent.row() {
             Some(parent) if parent.value == ValueType::Map => items.extend(map_line(parent, place, &given)),
             Some(parent) => {
                 let rows = parent.children().filter(|row| !place.has(row, &given));
@@ -154,7 +156,7 @@ impl Analysis {
             items.extend(self.table_completions(place.section, None, &place.part, &given));
         }
         if place.is_section_end() {
-            items.extend(self.target_completions(&place.part, "target", surroundings));
+            items.extend(target_completions(&place.part, "target", surroundings));
         }
         items
     }
@@ -199,7 +201,7 @@ fn of_vm<'m>(place: &'m Place<'_>, given: &'m Given<'_>) -> impl Iterator<Item =
 /// Whether a table has been written out somewhere, so that a dotted key cannot add to it.
 pub(super) fn is_closed(section: &Section, given: &Given<'_>, path: &str) -> bool {
     given.all(path).any(|field| field.value.is_some())
-        || section.tables.iter().any(|table| table.row().flatten().is_some_and(|row| row.in_target() == path))
+        || section.tables.iter().any(|table| table.scope().row().is_some_and(|row| row.in_target() == path))
 }
 
 fn key(row: &'static Key, place: &Place<'_>, given: &Given<'_>) -> Completion {

@@ -9,6 +9,7 @@ use super::{Completion, CompletionKind, snippets};
 use crate::analysis::Analysis;
 use crate::edit::Edit;
 use crate::model::{Header, Section, Table};
+use crate::scope::Scope;
 use crate::surroundings::Surroundings;
 
 impl Analysis {
@@ -16,13 +17,13 @@ impl Analysis {
         &self,
         section: &Section,
         header: &Header,
-        parent: Option<Option<&'static Key>>,
+        parent: Scope,
         part: &Range<usize>,
         offset: usize,
         surroundings: &Surroundings,
     ) -> Vec<Completion> {
-        let Some(parent) = parent else { return Vec::new() };
-        if parent.is_some_and(|parent| parent.value == ValueType::Map) && !part.is_empty() {
+        let is_map = parent.row().is_some_and(|parent| parent.value == ValueType::Map);
+        if matches!(parent, Scope::Unknown) || (is_map && !part.is_empty()) {
             return Vec::new();
         }
         // All of it is written anew, so that brackets match whatever was typed.
@@ -39,7 +40,7 @@ impl Analysis {
             let item = Completion::plain(CompletionKind::Table, "[[target]]", range, '5');
             items.push(Completion { detail: Some("another target".to_owned()), ..item });
         } else {
-            items.extend(self.target_completions(&range, "[[target]]", surroundings));
+            items.extend(target_completions(&range, "[[target]]", surroundings));
         }
         items
     }
@@ -55,13 +56,14 @@ impl Analysis {
     ) -> Vec<Completion> {
         let is_own = |table: &Table| own.is_some_and(|own| std::ptr::eq(own, table));
         // Not before the first target, and not in place of its own header.
-        let is_target = |first: &&Table| first.row().flatten().is_some_and(|row| row.in_target().is_empty());
+        let is_target = |first: &&Table| first.scope().row().is_some_and(|row| row.in_target().is_empty());
         if section.tables.first().filter(is_target).is_none_or(is_own) {
             return Vec::new();
         }
         let others = |path: &str| {
-            let mut rows = section.tables.iter().filter(|table| !is_own(table)).filter_map(Table::row);
-            rows.any(|row| row.is_some_and(|row| row.in_target() == path))
+            let mut rows =
+                section.tables.iter().filter(|table| !is_own(table)).filter_map(|table| table.scope().row());
+            rows.any(|row| row.in_target() == path)
         };
         let is_empty = own.is_none_or(|own| own.entries.is_empty());
         let blank = is_empty && self.text()[range.end..self.line_end(range.end)].trim().is_empty();
@@ -88,34 +90,33 @@ impl Analysis {
         }
         items
     }
+}
 
-    /// Whole targets.
-    pub(super) fn target_completions(
-        &self,
-        range: &Range<usize>,
-        filter: &str,
-        surroundings: &Surroundings,
-    ) -> Vec<Completion> {
-        let kernel = surroundings.kernels.iter().find(|kernel| kernel.release.is_ok());
-        let plain = |path: &&str| !path.contains(|c: char| matches!(c, '"' | '\\') || c.is_control());
-        let kernel = kernel.and_then(|kernel| kernel.path.to_str()).filter(plain);
-        let kernel = snippets::escape(kernel.unwrap_or("./bzImage"));
-        let target = |label: &str, detail: &str, system: &str| Completion {
-            detail: Some(detail.to_owned()),
-            doc: Key::find(&["target"]).map(|row| row.doc.to_owned()),
-            edit: Edit::replace(
-                range.clone(),
-                format!("[[target]]\nname = \"${{1:name}}\"\n{system}\ncommand = \"${{3:uname -r}}\"\n$0"),
-            ),
-            snippet: true,
-            filter: filter.to_owned(),
-            ..Completion::plain(CompletionKind::Snippet, label, range.clone(), '5')
-        };
-        vec![
-            target("[[target]]", "boots a kernel", &format!("kernel = \"${{2:{kernel}}}\"")),
-            target("[[target]] image", "boots a disk image", "image = \"${2:./image.qcow2}\""),
-        ]
-    }
+/// Whole targets.
+pub(super) fn target_completions(
+    range: &Range<usize>,
+    filter: &str,
+    surroundings: &Surroundings,
+) -> Vec<Completion> {
+    let kernel = surroundings.kernels.iter().find(|kernel| kernel.release.is_ok());
+    let plain = |path: &&str| !path.contains(|c: char| matches!(c, '"' | '\\') || c.is_control());
+    let kernel = kernel.and_then(|kernel| kernel.path.to_str()).filter(plain);
+    let kernel = snippets::escape(kernel.unwrap_or("./bzImage"));
+    let target = |label: &str, detail: &str, system: &str| Completion {
+        detail: Some(detail.to_owned()),
+        doc: Key::find(&["target"]).map(|row| row.doc.to_owned()),
+        edit: Edit::replace(
+            range.clone(),
+            format!("[[target]]\nname = \"${{1:name}}\"\n{system}\ncommand = \"${{3:uname -r}}\"\n$0"),
+        ),
+        snippet: true,
+        filter: filter.to_owned(),
+        ..Completion::plain(CompletionKind::Snippet, label, range.clone(), '5')
+    };
+    vec![
+        target("[[target]]", "boots a kernel", &format!("kernel = \"${{2:{kernel}}}\"")),
+        target("[[target]] image", "boots a disk image", "image = \"${2:./image.qcow2}\""),
+    ]
 }
 
 fn table_item(

@@ -120,7 +120,7 @@ fn a_mount_shows_where_it_is_in_the_guest() {
         ("\"\\u002fx\"", "`/x` in the guest"),
         ("'/a`b'", "``/a`b`` in the guest"),
     ] {
-        let text = format!("[[target]]\nvm.mounts.{}$0.host_path = \"x\"", name);
+        let text = format!("[[target]]\nvm.mounts.{name}$0.host_path = \"x\"");
         assert_eq!(title(&text).1, shown, "{name}");
     }
 }

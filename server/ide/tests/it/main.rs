@@ -1,4 +1,6 @@
 //! What an editor is promised for a vmtest.toml: one test, one promise.
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+#![expect(clippy::needless_pass_by_value, reason = "so that a table reads well")]
 
 mod completion_keys;
 mod completion_paths;
