@@ -1,4 +1,5 @@
 //! A client with no manners of its own: it sends what a test says and keeps what comes.
+#![expect(clippy::needless_pass_by_value, reason = "parameters are written where they are sent")]
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};

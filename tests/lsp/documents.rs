@@ -56,7 +56,7 @@ fn versions_never_go_back_in_a_storm_of_edits() {
     open(&mut client, URI, WRONG);
     let mut text = WRONG.to_owned();
     for version in 2..=301 {
-        write!(text, "wrong{version} = 1\n").unwrap();
+        writeln!(text, "wrong{version} = 1").unwrap();
         change(&mut client, version, &text);
     }
     let mut last = 0;
