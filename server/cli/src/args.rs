@@ -142,7 +142,9 @@ pub(crate) enum Sub {
         config: Option<PathBuf>,
     },
     /// Put a vmtest.toml in order: blanks and line breaks, nothing else
-    #[command(after_help = "Examples:\n  vmtest fmt\n  vmtest fmt --check            # in CI\n  vmtest fmt - <vmtest.toml     # to standard output")]
+    #[command(
+        after_help = "Examples:\n  vmtest fmt\n  vmtest fmt --check            # in CI\n  vmtest fmt - <vmtest.toml     # to standard output"
+    )]
     Fmt {
         /// The file; `-` for standard input to standard output [default: vmtest.toml]
         file: Option<PathBuf>,

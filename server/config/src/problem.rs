@@ -105,6 +105,13 @@ impl Problem {
         self
     }
 
+    /// A name that an earlier target has too, at `first`.
+    pub fn duplicate_name(name: &str, span: Range<usize>, first: Range<usize>) -> Self {
+        Self::warning("duplicate_name", span, format!("another target is called {name:?} too"))
+            .help("give each target a name of its own, so that their results can be told apart")
+            .related(first, "the other one")
+    }
+
     /// Whether it is an error.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

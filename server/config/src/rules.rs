@@ -59,15 +59,7 @@ impl Rules<'_> {
             return;
         };
         if *first != name.span() {
-            self.problems.push(
-                Problem::warning(
-                    "duplicate_name",
-                    name.span(),
-                    format!("another target is called {:?} too", name.get_ref()),
-                )
-                .help("give each target a name of its own, so that their results can be told apart")
-                .related(first.clone(), "the other one"),
-            );
+            self.problems.push(Problem::duplicate_name(name.get_ref(), name.span(), first.clone()));
         }
     }
 

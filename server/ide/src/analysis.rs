@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use vmtest_config::{Document, MAX_FILE_SIZE, Problem, Purpose, Resolved};
 
+use crate::facts::Facts;
 use crate::model::Section;
 use crate::scan::{Piece, Scan, scan};
 
@@ -19,6 +20,8 @@ pub struct Analysis {
     scan: OnceLock<Scan>,
     head: OnceLock<Section>,
     targets: OnceLock<Vec<OnceLock<Section>>>,
+    /// What is known of the head and of each target.
+    facts: OnceLock<Vec<OnceLock<Arc<Facts>>>>,
 }
 
 /// One target as a list shows it.
@@ -41,7 +44,32 @@ impl Analysis {
             scan: OnceLock::new(),
             head: OnceLock::new(),
             targets: OnceLock::new(),
+            facts: OnceLock::new(),
         }
+    }
+
+    /// The text after an edit: what is known of the targets that did not change is kept.
+    #[must_use]
+    pub fn edited(&self, text: impl Into<String>) -> Self {
+        let edited = Self::new(text, &self.base);
+        let Some(known) = self.facts.get() else { return edited };
+        let (old, new) = (self.scan(), edited.scan());
+        let same = |old: &Piece, new: &Piece| {
+            self.text[old.range.clone()] == edited.text[new.range.clone()] && old.same_strings(new)
+        };
+        let (before, after) = (&old.targets, &new.targets);
+        let start = before.iter().zip(after).take_while(|(old, new)| same(old, new)).count();
+        let most = before.len().min(after.len()) - start;
+        let end =
+            before.iter().rev().zip(after.iter().rev()).take(most).take_while(|(old, new)| same(old, new));
+        let end = end.count();
+        let mut facts: Vec<_> = (0..=after.len()).map(|_| OnceLock::new()).collect();
+        if same(&old.head, &new.head) {
+            facts[0] = known[0].clone();
+        }
+        facts[1..=start].clone_from_slice(&known[1..=start]);
+        facts[1 + after.len() - end..].clone_from_slice(&known[1 + before.len() - end..]);
+        Self { facts: OnceLock::from(facts), ..edited }
     }
 
     /// The text.
@@ -56,12 +84,12 @@ impl Analysis {
 
     /// Every target in the order of the text, also those that cannot run.
     pub fn targets(&self) -> Vec<TargetOutline> {
-        let outline = |target: &Section| TargetOutline {
-            name: target.name().to_owned(),
-            header: target.header_range(),
-            range: target.range.start..target.end(),
+        let outline = |(start, facts): (usize, &Facts)| TargetOutline {
+            name: facts.name.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
+            header: facts.header.start + start..facts.header.end + start,
+            range: start..facts.end + start,
         };
-        self.sections().map(outline).collect()
+        self.facts().skip(1).map(outline).collect()
     }
 
     /// The targets as they would run; where the file has an error, everything that is wrong with it.
@@ -72,7 +100,8 @@ impl Analysis {
     /// The targets of a file without errors, as [`Analysis::problems`] looks at them: one that is for another machine is no
     /// error here. Empty where there is an error.
     pub fn checked(&self) -> Vec<Resolved> {
-        let checked = Document::parse(&self.text, &self.base).and_then(|document| document.resolve(Purpose::Check));
+        let checked =
+            Document::parse(&self.text, &self.base).and_then(|document| document.resolve(Purpose::Check));
         checked.map(|loaded| loaded.targets).unwrap_or_default()
     }
 
@@ -90,6 +119,20 @@ impl Analysis {
     /// The targets in the order of the text.
     pub(crate) fn sections(&self) -> impl DoubleEndedIterator<Item = &Section> + ExactSizeIterator {
         (0..self.scan().targets.len()).map(|index| self.section(index))
+    }
+
+    /// What is known of each piece, the head first, and where the piece starts.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (usize, &Facts)> {
+        let scan = self.scan();
+        let facts = self.facts.get_or_init(|| (0..=scan.targets.len()).map(|_| OnceLock::new()).collect());
+        let pieces = std::iter::once(&scan.head).chain(&scan.targets);
+        pieces.zip(facts).enumerate().map(|(index, (piece, facts))| {
+            let facts = facts.get_or_init(|| {
+                let section = index.checked_sub(1).map_or_else(|| self.head(), |index| self.section(index));
+                Arc::new(Facts::new(&self.text, piece, section, &self.base))
+            });
+            (piece.range.start, facts.as_ref())
+        })
     }
 
     /// The piece of the text that an offset lies in; at the border of two, the one that ends there.

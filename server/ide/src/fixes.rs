@@ -120,8 +120,9 @@ impl Analysis {
         let section = self.section_at(value.end);
         let text = section.string("name")?;
         let names: Vec<_> = self.targets().into_iter().map(|target| target.name).collect();
-        let free =
-            (2..).map(|number| format!("{} {number}", text.value)).find(|name| !names.contains(name))?;
+        let free = (2..=names.len() + 2)
+            .map(|number| format!("{} {number}", text.value))
+            .find(|name| !names.contains(name))?;
         let number = free[text.value.len()..].to_owned();
         Some((format!("Call it `{}`", free.escape_debug()), vec![Edit::insert(text.content.end, number)]))
     }

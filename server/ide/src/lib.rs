@@ -9,6 +9,7 @@ mod analysis;
 mod completion;
 mod context;
 mod edit;
+mod facts;
 mod fixes;
 mod folds;
 mod format;

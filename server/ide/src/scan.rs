@@ -6,6 +6,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// The longest string without an end that is worth reading around: lexers recurse over what stands in its place, too,
+/// unless they are optimized.
+const LONGEST_OPEN: usize = 32 << 10;
+
 /// Where a text's pieces are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
@@ -29,10 +33,17 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// Whether the strings without an end are at the same places, counted from the start.
+    pub(crate) fn same_strings(&self, other: &Self) -> bool {
+        let own = self.open_strings.iter().map(|open| open.start - self.range.start);
+        own.eq(other.open_strings.iter().map(|open| open.start - other.range.start))
+    }
+
     /// Its text for the parser, where strings without an end are digits. None where it nests too deeply: parsers
     /// recurse.
     pub(crate) fn parsable<'t>(&self, text: &'t str) -> Option<Cow<'t, str>> {
-        if self.depth > vmtest_config::MAX_DEPTH {
+        let too_long = self.open_strings.iter().any(|open| open.len() > LONGEST_OPEN);
+        if self.depth > vmtest_config::MAX_DEPTH || too_long {
             return None;
         }
         let own = text.get(self.range.clone())?;

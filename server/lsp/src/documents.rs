@@ -39,6 +39,13 @@ impl Document {
         Self { analysis: Analysis::new(text, base), uri, version, file, lines }
     }
 
+    /// The document with another text; what is known of the parts that did not change is kept.
+    fn edited(&self, version: i32, text: String, encoding: Encoding) -> Self {
+        let lines = Lines::new(&text, encoding);
+        let analysis = self.analysis.edited(text);
+        Self { analysis, uri: self.uri.clone(), version, file: self.file.clone(), lines }
+    }
+
     /// Reads one that is not open; none when there is no such file, or nothing that could be a vmtest.toml.
     pub(crate) fn saved(uri: Uri, encoding: Encoding) -> Option<Self> {
         let file = file_of(&uri)?;
@@ -128,7 +135,8 @@ impl Documents {
         if version <= entry.get().version {
             return false;
         }
-        entry.insert(Arc::new(Document::new(uri.clone(), version, text, encoding)));
+        let edited = entry.get().edited(version, text, encoding);
+        entry.insert(Arc::new(edited));
         true
     }
 

@@ -162,7 +162,7 @@ impl Lexer<'_> {
                 (Some(close), byte) if byte == close => {
                     nest.pop();
                 }
-                (Some(b'"'), b'$') | (_, b'$') if matches!(self.peek(1), b'(' | b'{') => {
+                (_, b'$') if matches!(self.peek(1), b'(' | b'{') => {
                     nest.push(if self.peek(1) == b'(' { b')' } else { b'}' });
                     self.at += 1;
                 }
