@@ -13,7 +13,7 @@ help:
 	@echo "make demo    run examples/vmtest.toml under a stock kernel"
 	@echo "make test    check, unit tests, end-to-end tests in real virtual machines"
 	@echo "make check   formatters, clippy, documentation"
-	@echo "make bench   how long a run takes, as a ratio to the bare boot of the same kernel"
+	@echo "make bench   runs beside the bare boot of their kernel; the language server beside tombi, if that is on PATH"
 
 build:
 	cargo build --release -p vmtest
@@ -60,6 +60,7 @@ bench:
 	scripts/kernels.sh stable
 	$(MAKE) --no-print-directory build
 	VMTEST_BIN=$(VMTEST) cargo bench -p vmtest-tests --bench cold
+	VMTEST_BIN=$(VMTEST) cargo bench -p vmtest-tests --bench editor
 
 clean:
 	cargo clean

@@ -13,6 +13,8 @@ const KEYSTROKES: usize = 100;
 /// Edits of the memory measurement, and where it first looks.
 const EDITS: usize = 10_000;
 const WARM_EDITS: usize = 1_000;
+/// Bytes that a guest prints.
+const OUTPUT: usize = 100_000_000;
 
 fn main() {
     let vmtest = std::env::var_os("VMTEST_BIN")
@@ -73,6 +75,8 @@ fn main() {
         clients.into_iter().for_each(Client::leave);
     }
 
+    output(&servers[0], folder.path());
+
     for server in &servers {
         let mut client = Client::start(server, folder.path());
         client.open(&document(1000, false));
@@ -90,6 +94,49 @@ fn main() {
         );
         client.leave();
     }
+}
+
+/// Measures how fast what a guest prints reaches the client of a run.
+fn output(server: &Server, folder: &Path) {
+    let Some(kernels) = std::env::var_os("VMTEST_KERNELS").map(PathBuf::from) else {
+        println!("VMTEST_KERNELS names no kernels: output is not measured; use `make bench`");
+        return;
+    };
+    let kernel = kernels.join("stable/boot/vmlinuz");
+    let mut client = Client::start(server, folder);
+    // What the guest itself takes to make the text comes first: under emulation that is most of the time.
+    let make = format!("yes {} | head -c {OUTPUT}", "x".repeat(63));
+    let text = format!(
+        "[[target]]\nname = \"output\"\nkernel = {:?}\ncommand = \"{make} >/dev/null; echo made; {make}\"\n",
+        kernel.display().to_string()
+    );
+    client.open(&text);
+    let uri = client.uri.clone();
+    client.request("vmtest/run", json!({ "uri": uri, "targets": [] }));
+    let (mut started, mut made, mut bytes) = (Instant::now(), Duration::ZERO, 0);
+    loop {
+        let message = client.receive();
+        match message.pointer("/params/event").and_then(Value::as_str) {
+            Some("command_started") => started = Instant::now(),
+            Some("output") if made.is_zero() => {
+                made = started.elapsed();
+                started = Instant::now();
+            }
+            Some("output") => {
+                bytes += message.pointer("/params/text").and_then(Value::as_str).map_or(0, str::len);
+            }
+            Some("finished") => break,
+            _ => {}
+        }
+    }
+    let megabytes = bytes as f64 / 1e6;
+    let all = started.elapsed().as_secs_f64();
+    println!(
+        "output of a guest to the client: {:.0} MB/s ({megabytes:.0} MB), {:.0} MB/s beyond what the guest takes to make it   budget 50 MB/s",
+        megabytes / all,
+        megabytes / (all - made.as_secs_f64()).max(0.001)
+    );
+    client.leave();
 }
 
 /// A language server to measure.
@@ -146,7 +193,8 @@ impl Client {
             json!({
                 "processId": std::process::id(),
                 "rootUri": format!("file://{}", folder.display()),
-                "capabilities": { "textDocument": { "publishDiagnostics": { "versionSupport": true }, "diagnostic": {} } },
+                "capabilities": { "textDocument": { "publishDiagnostics": { "versionSupport": true }, "diagnostic": {} }, "experimental": { "vmtest": { "runEvents": true } } },
+                "initializationOptions": { "trusted": true },
             }),
         );
         client.pull = reply.pointer("/result/capabilities/diagnosticProvider").is_some();
