@@ -8,6 +8,6 @@ mod running;
 mod slots;
 
 pub use outcome::Outcome;
-pub use project::{Invocation, Project, target};
+pub use project::{Invocation, Project, target, with_kernels};
 pub use pty::Pty;
 pub use running::{LIMIT, Running};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout};
 
 use tempfile::TempDir;
 
@@ -128,7 +129,7 @@ impl Project {
             stdin: Vec::new(),
             leaves: BTreeSet::new(),
             machines: Machines::One,
-            inside: None,
+            inside: Vec::new(),
         }
     }
 
@@ -152,7 +153,8 @@ pub fn target(name: &str, keys: &str, command: &str) -> String {
     format!("[[target]]\nname = '{name}'\nkernel = '{{stable}}'\ncommand = '''{command}'''\n{keys}\n\n")
 }
 
-fn with_kernels(text: &str) -> String {
+/// `text` with the names of kernels replaced, as [`Project::write`] does.
+pub fn with_kernels(text: &str) -> String {
     ["stable", "cloud", "newer"].iter().fold(text.to_owned(), |text, name| {
         let mark = format!("{{{name}}}");
         // Only a kernel that is asked for must be there.
@@ -181,7 +183,8 @@ pub struct Invocation<'p> {
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) stdin: Vec<u8>,
     pub(super) leaves: BTreeSet<PathBuf>,
-    pub(super) inside: Option<PathBuf>,
+    /// A program and its first arguments.
+    pub(super) inside: Vec<OsString>,
     machines: Machines,
 }
 
@@ -230,8 +233,14 @@ impl Invocation<'_> {
 
     /// Runs it as the argument of another program.
     #[must_use]
-    pub fn inside(mut self, program: PathBuf) -> Self {
-        self.inside = Some(program);
+    pub fn inside(self, program: PathBuf) -> Self {
+        self.inside_words([program])
+    }
+
+    /// Runs it as the last arguments of another program, after these.
+    #[must_use]
+    pub fn inside_words<S: Into<OsString>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.inside = words.into_iter().map(Into::into).collect();
         self
     }
 
@@ -244,6 +253,12 @@ impl Invocation<'_> {
     pub fn start(self) -> Running {
         let permit = self.permit();
         Running::start(&self, permit)
+    }
+
+    /// Starts it and leaves its standard input and output to the caller, who talks with it.
+    pub fn start_to_talk(self) -> (Running, ChildStdin, ChildStdout) {
+        let permit = self.permit();
+        Running::start_to_talk(&self, permit)
     }
 
     /// Starts it on a terminal.

@@ -1,8 +1,10 @@
 //! A run that goes on: what it has written so far, signals to it, its end and what it left.
 
+use std::ffi::OsString;
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -65,10 +67,10 @@ pub(super) fn new_mark() -> String {
 /// The command of an invocation, with a controlled environment.
 pub(super) fn command(invocation: &Invocation<'_>, mark: &str) -> Command {
     let vmtest = machine::vmtest();
-    let mut command = machine::as_test_user(invocation.inside.as_deref().unwrap_or(vmtest));
-    if invocation.inside.is_some() {
-        command.arg(vmtest);
-    }
+    let mut words = invocation.inside.iter().map(OsString::as_os_str).chain([vmtest.as_os_str()]);
+    let program = words.next().expect("vmtest is one of them");
+    let mut command = machine::as_test_user(Path::new(program));
+    command.args(words);
     let base = invocation.project.base();
     command
         .args(&invocation.args)
@@ -97,15 +99,21 @@ fn hear_signals() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Starts an invocation with pipes; its mark, and the files that were there before.
+fn spawn(invocation: &Invocation<'_>) -> (Child, String, Files) {
+    let mark = new_mark();
+    let mut command = command(invocation, &mark);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let before = invocation.project.files();
+    let child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", machine::vmtest().display()));
+    (child, mark, before)
+}
+
 impl Running {
     pub(super) fn start(invocation: &Invocation<'_>, permit: Option<Permit>) -> Self {
-        let mark = new_mark();
-        let mut command = command(invocation, &mark);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let before = invocation.project.files();
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", machine::vmtest().display()));
+        let (mut child, mark, before) = spawn(invocation);
         let mut stdin = child.stdin.take().expect("it was asked for");
         let bytes = invocation.stdin.clone();
         // A thread, because it may be more than a pipe holds. One that ends early is no fault of the test.
@@ -115,6 +123,18 @@ impl Running {
         let streams: [Stream; 2] =
             [(Box::new(stdout), |seen| &mut seen.stdout), (Box::new(stderr), |seen| &mut seen.stderr)];
         Self::watch(invocation, permit, mark, before, child, streams)
+    }
+
+    /// The same with standard input and output left to the caller.
+    pub(super) fn start_to_talk(
+        invocation: &Invocation<'_>,
+        permit: Option<Permit>,
+    ) -> (Self, ChildStdin, ChildStdout) {
+        let (mut child, mark, before) = spawn(invocation);
+        let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).expect("they were asked for");
+        let stderr = child.stderr.take().expect("as above");
+        let streams: [Stream; 1] = [(Box::new(stderr), |seen| &mut seen.stderr)];
+        (Self::watch(invocation, permit, mark, before, child, streams), stdin, stdout)
     }
 
     /// Follows a child whose streams are given.
@@ -206,6 +226,11 @@ impl Running {
         if seen.status.is_none() {
             kill(self.pid, signal).expect("it is our child");
         }
+    }
+
+    /// The process that was started.
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// The processes that it started and that live.

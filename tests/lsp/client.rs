@@ -1,42 +1,52 @@
-//! A client with no manners of its own: it sends what a test says and keeps what comes.
+//! A client with no manners of its own: it sends what a test says and keeps what comes. When a server has ended, nothing of
+//! it may be left: no process, no socket, no temporary file.
 #![expect(clippy::needless_pass_by_value, reason = "parameters are written where they are sent")]
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use vmtest_tests::machine;
+use vmtest_tests::{Invocation, Outcome, Project, Running};
 
-/// How long anything may take; what takes longer has hung.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// How long anything may take, a boot included; what takes longer has hung.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the server may outlive its reason to be there. The promise for a server without machines is 2 s, with them 3 s;
+/// the rest is for a computer with other work.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 /// A server, and the pipes to it.
 pub(crate) struct Client {
-    child: Child,
+    /// None when it has ended.
+    running: Option<Running>,
     input: Option<ChildStdin>,
     messages: Receiver<Value>,
+    /// Everything that the server has said, in order.
+    pub(crate) seen: Vec<Value>,
     next_id: i64,
+    /// Surroundings of a server that needs none in particular; they last until it has ended.
+    _project: Option<Project>,
 }
 
 impl Client {
     /// Starts `vmtest lsp`.
     pub(crate) fn start() -> Self {
-        Self::spawn(Command::new(machine::vmtest()).args(["lsp", "--stdio"]))
+        let project = Project::new("");
+        let started = project.vmtest(["lsp", "--stdio"]).without_machine().start_to_talk();
+        Self::new(started, Some(project))
     }
 
-    /// Starts it by another program.
-    pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .env_remove("VMTEST_LOG")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
+    /// Starts it as this invocation says.
+    pub(crate) fn of(invocation: Invocation<'_>) -> Self {
+        Self::new(invocation.start_to_talk(), None)
+    }
+
+    fn new(started: (Running, ChildStdin, ChildStdout), project: Option<Project>) -> Self {
+        let (running, input, output) = started;
         let (sender, messages) = channel();
-        let output = child.stdout.take().expect("it is a pipe");
         std::thread::spawn(move || {
             let mut output = BufReader::new(output);
             while let Some(message) = read(&mut output) {
@@ -45,8 +55,14 @@ impl Client {
                 }
             }
         });
-        let input = child.stdin.take();
-        Self { child, input, messages, next_id: 1 }
+        Self {
+            running: Some(running),
+            input: Some(input),
+            messages,
+            seen: Vec::new(),
+            next_id: 1,
+            _project: project,
+        }
     }
 
     /// A server that is past `initialize`.
@@ -63,9 +79,29 @@ impl Client {
         answer["result"].clone()
     }
 
+    /// Opens a document.
+    pub(crate) fn open(&mut self, uri: &str, text: &str) {
+        let document = json!({ "uri": uri, "languageId": "toml", "version": 1, "text": text });
+        self.notify("textDocument/didOpen", json!({ "textDocument": document }));
+    }
+
+    /// Replaces the text of a document.
+    pub(crate) fn change(&mut self, uri: &str, version: i64, text: &str) {
+        let params = json!({
+            "textDocument": { "uri": uri, "version": version },
+            "contentChanges": [{ "text": text }],
+        });
+        self.notify("textDocument/didChange", params);
+    }
+
     /// The process that was started.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn running(&mut self) -> &mut Running {
+        self.running.as_mut().expect("it has not ended")
+    }
+
+    /// Sends the process that was started a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.running().signal(signal);
     }
 
     /// Sends bytes as they are.
@@ -74,10 +110,15 @@ impl Client {
         input.write_all(bytes).and_then(|()| input.flush()).expect("the server reads");
     }
 
+    /// Sends a body with its header.
+    pub(crate) fn body(&mut self, body: &[u8]) {
+        let header = format!("Content-Length: {}\r\n\r\n", body.len());
+        self.raw(&[header.as_bytes(), body].concat());
+    }
+
     /// Sends a message.
     pub(crate) fn send(&mut self, message: &Value) {
-        let body = message.to_string();
-        self.raw(format!("Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        self.body(message.to_string().as_bytes());
     }
 
     /// Sends a notification.
@@ -97,23 +138,59 @@ impl Client {
         id
     }
 
-    /// Sends a request; returns its answer and drops what comes before.
+    /// Sends a request; returns its answer and passes over what comes before.
     pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.ask(method, params);
-        self.until(|message| message["id"] == id && message.get("method").is_none())
+        self.until(|message| is_answer(message, id))
     }
 
-    /// The next message that is wanted; others are dropped.
-    pub(crate) fn until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + LIMIT;
+    /// The result of a request that works.
+    #[track_caller]
+    pub(crate) fn result(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.request(method, params);
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// Answers a request of the server.
+    pub(crate) fn reply(&mut self, request: &Value, result: Value) {
+        self.send(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }));
+    }
+
+    /// The next message that is wanted; others are passed over.
+    #[track_caller]
+    pub(crate) fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_within(LIMIT, wanted).unwrap_or_else(|| {
+            let last = &self.seen[self.seen.len().saturating_sub(10)..];
+            panic!("the server said nothing of the kind in {LIMIT:?}; the last it said: {last:#?}")
+        })
+    }
+
+    /// The same; none when it does not come in time.
+    #[track_caller]
+    pub(crate) fn until_within(&mut self, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+        let deadline = Instant::now() + limit;
         loop {
             match self.messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(message) if wanted(&message) => return message,
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => panic!("the server said nothing of the kind in {LIMIT:?}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("the server closed its output"),
+                Ok(message) => {
+                    self.seen.push(message.clone());
+                    if wanted(&message) {
+                        return Some(message);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("the server closed its output; the last it said: {:#?}", self.seen.last())
+                }
             }
         }
+    }
+
+    /// A message that is wanted, whether it came already or is to come.
+    #[track_caller]
+    pub(crate) fn whenever(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let known = self.seen.iter().find(|message| wanted(message)).cloned();
+        known.unwrap_or_else(|| self.until(wanted))
     }
 
     /// Closes the server's input.
@@ -121,37 +198,53 @@ impl Client {
         self.input = None;
     }
 
-    /// Waits for the end of the server's output; fails when it takes longer than this.
-    pub(crate) fn gone_within(&self, limit: Duration) {
+    /// Waits for the end of the server, which must be soon, and looks at what is left.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> Outcome {
         let started = Instant::now();
         loop {
-            match self.messages.recv_timeout(limit.saturating_sub(started.elapsed())) {
-                Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => panic!("the server is still there after {limit:?}"),
+            match self.messages.recv_timeout(SOON.saturating_sub(started.elapsed())) {
+                Ok(message) => self.seen.push(message),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the server is still there after {SOON:?}"),
             }
         }
+        let outcome = self.running.take().expect("it ends once").finish();
+        let took = started.elapsed();
+        outcome.check(took < SOON, &format!("it took {took:?} until everything was gone"));
+        outcome.check(!outcome.error_text().contains("panicked"), "there was a panic");
+        outcome
     }
 
-    /// Waits for the end of the process, for no longer than the promise and slack.
-    pub(crate) fn ended(&mut self) -> ExitStatus {
-        self.gone_within(Duration::from_secs(3));
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server closed its output and lives on");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// Says goodbye as editors do; fails unless the server ends well.
+    #[track_caller]
+    pub(crate) fn goodbye(mut self) {
+        self.result("shutdown", Value::Null);
+        self.notify("exit", Value::Null);
+        self.ended().expect_status(0);
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // A test that fails has said why; what it started is killed.
+        if self.running.is_some() && !std::thread::panicking() {
+            self.close();
+            self.ended();
+        }
     }
+}
+
+/// Whether a message answers the request with this id.
+pub(crate) fn is_answer(message: &Value, id: i64) -> bool {
+    message["id"] == id && message.get("method").is_none()
+}
+
+/// The diagnostics that a message publishes for a file.
+pub(crate) fn diagnostics<'m>(message: &'m Value, uri: &str) -> Option<&'m Vec<Value>> {
+    let is_published = message["method"] == "textDocument/publishDiagnostics";
+    let params = &message["params"];
+    if is_published && params["uri"] == uri { params["diagnostics"].as_array() } else { None }
 }
 
 fn read(output: &mut BufReader<impl Read>) -> Option<Value> {

@@ -1,6 +1,13 @@
-//! The language server as an editor starts it: the real `vmtest lsp` over real pipes. No VM.
+//! The language server as an editor starts it: the real `vmtest lsp` over real pipes, and real machines.
 
 mod client;
 mod documents;
+mod fuzz;
 mod leaving;
+mod plain;
+mod positions;
+mod run;
+mod stop;
+mod trust;
 mod wire;
+mod workspace;
