@@ -1,6 +1,7 @@
 //! How fast `vmtest lsp` answers, beside tombi (a TOML language server, from `PyPI`) when it is on `PATH`: both get the
 //! same documents over plain stdio, in turns, so that a machine that drifts drifts for both.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -113,13 +114,13 @@ fn output(server: &Server, folder: &Path) {
     client.open(&text);
     let uri = client.uri.clone();
     client.request("vmtest/run", json!({ "uri": uri, "targets": [] }));
-    let (mut started, mut made, mut bytes) = (Instant::now(), Duration::ZERO, 0);
+    let (mut started, mut own, mut bytes) = (Instant::now(), Duration::ZERO, 0);
     loop {
         let message = client.receive();
         match message.pointer("/params/event").and_then(Value::as_str) {
             Some("command_started") => started = Instant::now(),
-            Some("output") if made.is_zero() => {
-                made = started.elapsed();
+            Some("output") if own.is_zero() => {
+                own = started.elapsed();
                 started = Instant::now();
             }
             Some("output") => {
@@ -134,7 +135,7 @@ fn output(server: &Server, folder: &Path) {
     println!(
         "output of a guest to the client: {:.0} MB/s ({megabytes:.0} MB), {:.0} MB/s beyond what the guest takes to make it   budget 50 MB/s",
         megabytes / all,
-        megabytes / (all - made.as_secs_f64()).max(0.001)
+        megabytes / (all - own.as_secs_f64()).max(0.001)
     );
     client.leave();
 }
@@ -154,9 +155,10 @@ fn document(targets: usize, mistake: bool) -> String {
     let mut text = String::new();
     for target in 0..targets {
         let cpus = if mistake && target == targets / 2 { "" } else { "2" };
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "[[target]]\nname = \"linux {target}\"\n\nkernel = \"./bzImage-{target}\"\ncommand = \"\"\"\ncd tests && ./run --all\n\"\"\"\nvm.num_cpus = {cpus}\nvm.memory = \"2G\"\n"
-        ));
+        );
     }
     text
 }
@@ -173,6 +175,7 @@ struct Client {
     pull: bool,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the calls read better")]
 impl Client {
     /// Starts a server and waits for its first reply.
     fn start(server: &Server, folder: &Path) -> Self {
