@@ -89,6 +89,15 @@ impl Analysis {
 }
 
 impl Completion {
+    /// The same for an editor that knows no snippets: what stands in the places is written as it is.
+    #[must_use]
+    pub fn without_places(mut self) -> Self {
+        if std::mem::take(&mut self.snippet) {
+            self.edit.text = snippets::plain(&self.edit.text);
+        }
+        self
+    }
+
     /// Something that is written as it stands, in the `group` of the list that it belongs to.
     fn plain(kind: CompletionKind, label: &str, range: Range<usize>, group: char) -> Self {
         Self {

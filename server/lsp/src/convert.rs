@@ -69,15 +69,13 @@ fn problem(document: &Document, problem: &Problem, client: &Capabilities) -> Dia
     }
 }
 
-/// An entry of the list of completions; none for one that the client cannot take.
+/// An entry of the list of completions.
 pub(crate) fn completion(
     document: &Document,
     found: vmtest_ide::Completion,
     client: &Capabilities,
-) -> Option<CompletionItem> {
-    if found.snippet && !client.snippets {
-        return None;
-    }
+) -> CompletionItem {
+    let found = if client.snippets { found } else { found.without_places() };
     let kind = match found.kind {
         CompletionKind::Key => CompletionItemKind::PROPERTY,
         CompletionKind::Table => CompletionItemKind::MODULE,
@@ -86,7 +84,7 @@ pub(crate) fn completion(
         CompletionKind::Directory => CompletionItemKind::FOLDER,
         CompletionKind::Snippet => CompletionItemKind::SNIPPET,
     };
-    Some(CompletionItem {
+    CompletionItem {
         label: found.label,
         kind: Some(kind),
         detail: found.detail,
@@ -102,7 +100,7 @@ pub(crate) fn completion(
         sort_text: Some(found.sort),
         filter_text: Some(found.filter),
         ..CompletionItem::default()
-    })
+    }
 }
 
 /// A change of the text.

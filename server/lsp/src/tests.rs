@@ -91,6 +91,21 @@ async fn every_feature_answers_nothing_for_a_document_that_is_not_open() {
 }
 
 #[tokio::test]
+async fn a_client_without_snippets_is_offered_keys_too() {
+    let mut client = TestClient::start(json!({}), json!({}), Vec::new()).await;
+    client.open("[[target]]\n\n").await;
+    let items = client.result("textDocument/completion", at(1, 0)).await;
+    let item = &items[0];
+    assert_eq!(
+        (&item["label"], &item["textEdit"]["newText"]),
+        (&json!("name"), &json!("name = \"\"")),
+        "{item}"
+    );
+    assert!(!items.to_string().contains('$'), "{items}");
+    client.end().await;
+}
+
+#[tokio::test]
 async fn a_lens_names_a_target_and_carries_no_command_line() {
     let mut client = TestClient::modern().await;
     client.open(&TARGET.replace("'c'", "'rm -rf evil'")).await;

@@ -14,6 +14,32 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
+/// What a snippet writes where nothing can be filled in: what stands in its places, the first of a choice.
+pub(super) fn plain(snippet: &str) -> String {
+    let mut text = String::with_capacity(snippet.len());
+    let mut rest = snippet.chars().peekable();
+    // Places that are open: other braces are the text's.
+    let mut open = 0;
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => text.extend(rest.next()),
+            '$' => {
+                let braces = rest.next_if_eq(&'{').is_some();
+                while rest.next_if(char::is_ascii_digit).is_some() {}
+                if braces && rest.next() == Some('|') {
+                    let choices: String = rest.by_ref().take_while(|c| *c != '}').collect();
+                    text.push_str(choices.split([',', '|']).next().unwrap_or_default());
+                } else {
+                    open += usize::from(braces);
+                }
+            }
+            '}' if open > 0 => open -= 1,
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 /// A value to fill in.
 pub(super) fn value(row: &Key) -> String {
     match row.value {

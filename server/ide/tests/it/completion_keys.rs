@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use vmtest_ide::Completion;
 
-use crate::support::{apply, fixture, machine};
+use crate::support::{apply, expand, fixture, machine};
 
 /// What is offered, in the order of the list.
 pub(crate) fn offered(text: &str) -> Vec<Completion> {
@@ -41,6 +41,21 @@ fn has(text: &str, label: &str) {
 fn lacks(text: &str, label: &str) {
     let labels = labels(text);
     assert!(labels.iter().all(|own| own != label), "{label} is among {labels:?} in\n{text}");
+}
+
+#[test]
+fn an_editor_without_snippets_gets_what_stands_in_their_places() {
+    let snippets = ["$0", "[[target]]\n$0", "[[target]]\nname = 'a'\n[target.vm]\n$0", "[[target]]\n[$0"]
+        .into_iter()
+        .flat_map(offered)
+        .filter(|item| item.snippet);
+    let mut count = 0;
+    for item in snippets {
+        let plain = item.clone().without_places();
+        assert_eq!((plain.edit.text, plain.snippet), (expand(&item.edit.text), false));
+        count += 1;
+    }
+    assert!(count > 40, "{count}");
 }
 
 #[test]

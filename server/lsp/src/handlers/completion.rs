@@ -22,7 +22,7 @@ pub(crate) async fn completion(
     let items = document
         .ask(move |document| {
             let found = document.analysis.completions(offset, &surroundings);
-            found.into_iter().filter_map(|found| convert::completion(document, found, &client)).collect()
+            found.into_iter().map(|found| convert::completion(document, found, &client)).collect()
         })
         .await;
     Ok(Some(CompletionResponse::Array(items)))
