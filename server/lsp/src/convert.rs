@@ -16,7 +16,7 @@ use vmtest_ide::{
     CompletionKind, Edit, LensAction, LinkTarget, Problem, QuickFix, RunState, Severity, TargetRef, TokenKind,
 };
 use vmtest_vm::verdict::Verdict;
-use vmtest_vm::wording;
+use vmtest_vm::{sanitize, wording};
 
 use crate::capabilities::Capabilities;
 use crate::documents::Document;
@@ -308,7 +308,7 @@ pub(crate) fn lens_action(
         LensAction::Run(target)
         | LensAction::Shell(target)
         | LensAction::Stop(target)
-        | LensAction::Log(target) => Some(target.name.clone()),
+        | LensAction::Log(target) => Some(name_in_menu(target)),
     };
     let mut command = command(document, lens, client)?;
     if let Some(name) = name {
@@ -324,6 +324,17 @@ pub(crate) fn lens_action(
         command: Some(command),
         ..CodeAction::default()
     }))
+}
+
+/// A target's name as a few plain words; its place where it has none.
+fn name_in_menu(target: &TargetRef) -> String {
+    const MOST: usize = 60;
+    let name = sanitize::name(&target.name);
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None if name.trim().is_empty() => format!("target {}", target.index + 1),
+        None => name,
+    }
 }
 
 fn command(document: &Document, lens: vmtest_ide::Lens, client: &Capabilities) -> Option<Command> {

@@ -137,6 +137,27 @@ async fn what_a_lens_does_is_a_code_action_of_its_target_too() {
 }
 
 #[tokio::test]
+async fn a_name_in_a_menu_is_a_few_plain_words() {
+    let mut client = TestClient::modern().await;
+    let names = ["a\\nb\\rc\\u001b[2J", "", &"x".repeat(300)]
+        .map(|name| TARGET.replace("'a'", &format!("\"{name}\"")));
+    client.open(&names.concat()).await;
+    let params = json!({
+        "textDocument": document(),
+        "range": { "start": { "line": 0, "character": 0 }, "end": { "line": 99, "character": 0 } },
+        "context": { "diagnostics": [], "only": ["vmtest.run"] },
+    });
+    let actions = client.result("textDocument/codeAction", params).await;
+    let titles: Vec<_> =
+        actions.as_array().unwrap().iter().filter_map(|action| action["title"].as_str()).collect();
+    let long = format!("▶ Run in VM: {}…", "x".repeat(60));
+    for title in ["▶ Run in VM: a b c", "▶ Run in VM: target 2", &long] {
+        assert!(titles.contains(&title), "{title} is not among {titles:?}");
+    }
+    client.end().await;
+}
+
+#[tokio::test]
 async fn a_shell_is_offered_only_to_a_client_with_a_terminal() {
     let mut client = TestClient::start(json!({}), json!({}), Vec::new()).await;
     client.open(TARGET).await;

@@ -71,8 +71,7 @@ impl Drop for Question {
 /// Names what would run. A name is text: nothing in it reaches further than its quotes.
 fn message(request: &Request) -> String {
     const SHOWN: usize = 3;
-    let clean =
-        |text: &str| sanitize::line(text.replace('\n', " ").as_bytes()).chars().take(80).collect::<String>();
+    let clean = |text: &str| sanitize::name(text).chars().take(80).collect::<String>();
     let names: Vec<_> =
         request.targets.iter().take(SHOWN).map(|chosen| format!("`{}`", clean(&chosen.key.name))).collect();
     let more = match request.targets.len().saturating_sub(SHOWN) {

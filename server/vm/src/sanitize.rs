@@ -25,6 +25,11 @@ pub fn line(bytes: &[u8]) -> String {
     clean
 }
 
+/// A text that is no output, such as a target's name, on one line: nothing of it is hidden by a carriage return.
+pub fn name(text: &str) -> String {
+    line(text.replace(['\r', '\n'], " ").as_bytes())
+}
+
 /// Text that XML 1.0 allows, without escape sequences; escaping is the writer's.
 pub fn xml(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
@@ -148,6 +153,12 @@ mod tests {
     #[test]
     fn an_unterminated_sequence_ends_with_its_line() {
         assert_eq!(xml("a\x1b]0;never closed\nb"), "a\nb");
+    }
+
+    #[test]
+    fn a_name_is_one_line_with_all_of_its_text() {
+        assert_eq!(name("a\rb\nc\n"), "a b c ");
+        assert_eq!(name("\u{1b}[2Ja\u{202e}b"), "ab");
     }
 
     #[test]

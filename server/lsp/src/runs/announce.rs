@@ -36,7 +36,7 @@ pub(crate) struct LogLines {
 impl LogLines {
     /// For a target of this name whose whole output is in `log`.
     pub(crate) fn new(name: &str, log: Option<PathBuf>) -> Self {
-        let name = sanitize::line(name.as_bytes());
+        let name = sanitize::name(name);
         Self { name, log, partial: Vec::new(), second: Instant::now(), spent: 0, left_out: 0 }
     }
 
@@ -156,7 +156,7 @@ pub(crate) async fn progress(
         outbox.notify(Notice::Progress(params)).await;
     };
     send(WorkDoneProgress::Begin(WorkDoneProgressBegin {
-        title: format!("vmtest: {}", sanitize::line(name.as_bytes())),
+        title: format!("vmtest: {}", sanitize::name(&name)),
         cancellable: Some(true),
         message: message(&state),
         percentage: None,

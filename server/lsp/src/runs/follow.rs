@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use tower_lsp::lsp_types::Location;
 use vmtest_vm::event::{EventKind, Finished, OutputStream, RunEvent};
 use vmtest_vm::logs::Logs;
-use vmtest_vm::sanitize;
 
 use super::attempt::Attempt;
 use super::ended::{self, Ended, Tail};
@@ -270,9 +269,4 @@ pub(super) async fn send_log(
             outbox.notify(message).await;
         }
     }
-}
-
-/// `TARGET`, as text for any place.
-pub(super) fn clean(name: &str) -> String {
-    sanitize::line(name.replace('\n', " ").as_bytes())
 }

@@ -33,6 +33,7 @@ use vmtest_vm::event::RunId;
 use vmtest_vm::executor::Executor;
 use vmtest_vm::logs::Logs;
 use vmtest_vm::runner::{self, Schedule};
+use vmtest_vm::sanitize;
 
 use self::attempt::Attempt;
 use self::follow::Follower;
@@ -244,7 +245,7 @@ impl Runs {
     /// Opens the log of a target's last run in the editor, or says where it is.
     pub(crate) fn open_log(&self, uri: &Uri, target: &TargetKey) -> Result<(), Refusal> {
         let state = self.0.known().last(uri, target).map(|last| last.attempt.state.borrow().clone());
-        let name = follow::clean(&target.name);
+        let name = sanitize::name(&target.name);
         let Some(TargetState::Finished { log: Some(log), .. }) = state else {
             return Err(Refusal::Sentence(format!("there is no log of target `{name}` yet")));
         };
@@ -429,7 +430,7 @@ impl Inner {
         let _gone = attempt.gone.clone().drop_guard();
         let client = settings.client;
         let location = Location::new(attempt.uri.clone(), chosen.header);
-        let name = follow::clean(&chosen.key.name);
+        let name = sanitize::name(&chosen.key.name);
         let printed_by = client.related_information.then_some((location, name.as_str()));
         let places =
             Places::new(Folders::new(&chosen.target, &settings.folders), client.encoding, printed_by);

@@ -100,12 +100,12 @@ fn wanted(names: &[String], choice: &Choice) -> Result<Vec<bool>, Refusal> {
                     found = true;
                 }
                 if !found {
-                    return Err(Refusal::Sentence(format!("there is no target `{}`", clean(name))));
+                    return Err(Refusal::Sentence(format!("there is no target `{}`", sanitize::name(name))));
                 }
             }
             TargetRef::Place { name, index } => {
                 if names.get(*index) != Some(name) {
-                    let name = clean(name);
+                    let name = sanitize::name(name);
                     return Err(Refusal::Sentence(format!(
                         "target {} is not `{name}` any more: the text has changed since; run it again",
                         index + 1
@@ -119,7 +119,7 @@ fn wanted(names: &[String], choice: &Choice) -> Result<Vec<bool>, Refusal> {
 }
 
 fn interactive(name: &str) -> Refusal {
-    let name = clean(name);
+    let name = sanitize::name(name);
     // The sentence is there to be copied into a shell.
     let word = name.replace('\'', r"'\''");
     Refusal::Sentence(format!(
@@ -137,12 +137,7 @@ fn broken(text: &str, problems: &[vmtest_config::Problem]) -> Refusal {
         1 => String::new(),
         count => format!(" (and {} more)", count - 1),
     };
-    Refusal::Sentence(format!("nothing was run: line {line}: {}{more}", clean(&first.message)))
-}
-
-/// A name is text everywhere.
-fn clean(text: &str) -> String {
-    sanitize::line(text.replace('\n', " ").as_bytes())
+    Refusal::Sentence(format!("nothing was run: line {line}: {}{more}", sanitize::name(&first.message)))
 }
 
 #[cfg(test)]
