@@ -74,6 +74,9 @@ impl Lexer<'_> {
                 self.bodies();
             }
             b'<' | b'>' => self.redirection(start),
+            b'(' if self.peek(1) == b'(' && self.arithmetic() => {
+                self.lexed.tokens.push(Token::Word(start..self.at));
+            }
             b'&' if self.peek(1) == b'>' => self.redirection(start),
             b';' | b'&' | b'|' | b'(' | b')' => {
                 let double =
@@ -145,6 +148,26 @@ impl Lexer<'_> {
                 heredoc.unclosed_from = Some(start);
             }
         }
+    }
+
+    /// Goes over `((…))`, where `<<` shifts; false, without a step, for a group in a group.
+    fn arithmetic(&mut self) -> bool {
+        // Nobody calculates more; so groups in groups are not searched to their ends again and again.
+        const LONGEST: usize = 256;
+        let mut depth = 0_usize;
+        for (at, byte) in self.bytes[self.at..].iter().take(LONGEST).enumerate() {
+            match byte {
+                b'(' => depth += 1,
+                b')' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                let closed = self.bytes[self.at..=self.at + at].ends_with(b"))");
+                self.at += if closed { at + 1 } else { 0 };
+                return closed;
+            }
+        }
+        false
     }
 
     /// Goes over a word, quoted parts and expansions included.

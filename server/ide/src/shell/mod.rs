@@ -79,9 +79,7 @@ fn lost_status(script: &str, parsed: &Script) -> Option<Finding> {
     }
     let unguarded = earlier.len().min(parsed.first_that_stops(script));
     for (at, statement) in earlier[..unguarded].iter().enumerate() {
-        let next = parsed.statements.get(at + 1).map_or("", |next| next.text(script));
-        let asked = next.contains("$?") || next.contains("PIPESTATUS");
-        if asked || !statement.decides(script) {
+        if parsed.is_asked_about(script, at) || !statement.decides(script) {
             continue;
         }
         return Some(Finding {
@@ -107,10 +105,12 @@ fn lost_in_pipe(script: &str, parsed: &Script) -> Option<Finding> {
     let count = parsed.statements.len();
     let guarded = parsed.first_that_stops(script);
     let counts = |(at, _): &(usize, &Statement)| *at + 1 == count || *at > guarded;
-    parsed.statements.iter().enumerate().filter(counts).find_map(|(_, statement)| {
+    let mut lines = parsed.statements.iter().enumerate().filter(counts);
+    lines.find_map(|(at, statement)| {
         let [.., source, sink] = statement.last_pipeline()? else { return None };
         let copies = sink.program(script).is_some_and(|program| COPIERS.contains(&program));
-        if !copies || statement.handles_failure() || source.is_harmless(script) {
+        let handled = statement.handles_failure() || parsed.is_asked_about(script, at);
+        if !copies || handled || source.is_harmless(script) {
             return None;
         }
         Some(Finding {

@@ -1,6 +1,6 @@
 //! `bash -c "… $x …"`: the outer shell expands `$x` before the inner one has run a word.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::lex::{Token, lex};
@@ -38,10 +38,12 @@ fn inner(script: &str, command: &Simple) -> Option<Range<usize>> {
 fn in_script(script: &str, inner: &Range<usize>) -> Vec<Finding> {
     let own = &script[inner.clone()];
     let set = names_set_in(own);
+    // What stands before, as in `PATH=/opt/bin:$PATH`, has a value of the outer shell, and that is meant.
+    let set_before = |name: &str, at: usize| set.get(name).is_some_and(|end| *end <= at);
     let mut seen = HashSet::new();
-    let early = expansions(own).into_iter().filter(|(name, _)| {
+    let early = expansions(own).into_iter().filter(|(name, span)| {
         let special = name.len() == 1 && !is_name(name) && *name != "0" && *name != "$" && *name != "-";
-        (special || set.contains(name)) && seen.insert(*name)
+        (special || set_before(name, span.start)) && seen.insert(*name)
     });
     early
         .map(|(name, span)| Finding {
@@ -54,16 +56,19 @@ fn in_script(script: &str, inner: &Range<usize>) -> Vec<Finding> {
         .collect()
 }
 
-/// The names that a script gives a value.
-fn names_set_in(script: &str) -> HashSet<&str> {
-    let mut names = HashSet::new();
+/// The names that a script gives a value, and the end of the word that does so first.
+fn names_set_in(script: &str) -> HashMap<&str, usize> {
+    let mut names = HashMap::new();
     let mut before = "";
     for token in lex(script).tokens {
         let Token::Word(word) = token else { continue };
+        let end = word.end;
         let word = &script[word];
         let assigned = word.split_once('=').map(|(name, _)| name);
         let given = if matches!(before, "for" | "read" | "-r" | "local") { Some(word) } else { None };
-        names.extend(assigned.or(given).filter(|name| is_name(name)));
+        if let Some(name) = assigned.or(given).filter(|name| is_name(name)) {
+            names.entry(name).or_insert(end);
+        }
         before = word;
     }
     names

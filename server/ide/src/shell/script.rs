@@ -41,11 +41,16 @@ enum Joint {
 }
 
 /// Commands that prepare or show something: that one of them fails is seldom the point of a test.
-const HARMLESS: [&str; 48] = [
-    ":", "[", "[[", "alias", "cat", "cd", "chmod", "cp", "date", "declare", "dmesg", "echo", "env", "export",
-    "false", "find", "hostname", "id", "ip", "kill", "ln", "local", "ls", "lsmod", "mkdir", "modprobe",
-    "mount", "mv", "popd", "printenv", "printf", "pushd", "pwd", "readonly", "rm", "rmmod", "set", "shopt",
-    "sleep", "source", "sync", "sysctl", "trap", "true", "ulimit", "umount", "uname", "wait",
+const HARMLESS: &[&str] = &[
+    ":", "[", "[[", "alias", "apk", "apt", "apt-get", "awk", "cat", "cd", "chgrp", "chmod", "chown", "clear",
+    "column", "cp", "cut", "date", "dd", "declare", "df", "dmesg", "dnf", "du", "echo", "env", "ethtool",
+    "export", "false", "file", "find", "free", "gunzip", "gzip", "head", "hostname", "id", "ip", "iptables",
+    "kill", "killall", "let", "ln", "local", "losetup", "ls", "lsblk", "lscpu", "lsmod", "lspci", "mkdir",
+    "mkfs", "mknod", "mkswap", "modprobe", "mount", "mv", "nft", "nproc", "pacman", "pkill", "popd",
+    "poweroff", "printenv", "printf", "ps", "pushd", "pwd", "readonly", "reboot", "reset", "rm", "rmmod",
+    "sed", "set", "shopt", "sleep", "sort", "source", "stty", "swapon", "sync", "sysctl", "tail", "tar",
+    "tc", "test", "touch", "tput", "tr", "trap", "true", "udevadm", "ulimit", "umount", "uname", "uniq",
+    "unset", "wait", "wc", "which", "whoami", "yum", "zcat",
 ];
 
 impl Script {
@@ -74,8 +79,18 @@ impl Script {
         self.statements.iter().any(|statement| statement.sets(script, |word| word == name))
     }
 
+    /// Whether the statement after this one looks at how it ended.
+    pub(super) fn is_asked_about(&self, script: &str, at: usize) -> bool {
+        let next = self.statements.get(at + 1).map_or("", |next| next.text(script));
+        next.contains("$?") || next.contains("PIPESTATUS")
+    }
+
     /// Whether the script deals with failures in a way of its own.
     pub(super) fn traps_errors(&self, script: &str) -> bool {
+        let off = |word: &str| word.starts_with('+') && word[1..].contains('e');
+        if self.statements.iter().any(|statement| statement.sets(script, off)) {
+            return true;
+        }
         let trap = |command: &Simple| {
             command.program(script) == Some("trap")
                 && command.words.iter().any(|word| matches!(&script[word.clone()], "ERR" | "EXIT"))
@@ -137,14 +152,21 @@ impl Simple {
     /// The name of what it runs, without its directory; none for a mere assignment.
     pub(super) fn program<'s>(&self, script: &'s str) -> Option<&'s str> {
         let mut words = self.words.iter().map(|word| &script[word.clone()]);
-        let program = words.find(|word| !is_assignment(word) && *word != "!" && *word != "sudo")?;
+        let program = words.find(|word| !is_assignment(word) && !matches!(*word, "!" | "sudo" | "time"))?;
         Some(program.rsplit('/').next().unwrap_or(program))
     }
 
     /// Whether its failure is seldom the point.
     pub(super) fn is_harmless(&self, script: &str) -> bool {
-        self.program(script).is_none_or(|program| {
-            HARMLESS.contains(&program) || program == "." || program == "exec" || program == "exit"
+        let words = || self.words.iter().map(|word| &script[word.clone()]);
+        if words().next().is_some_and(|first| first.starts_with("((")) {
+            return true;
+        }
+        self.program(script).is_none_or(|program| match program {
+            "." | "exec" | "exit" | "journalctl" => true,
+            // Without `-q` it shows something.
+            "grep" => !words().any(|word| word.starts_with('-') && word.contains('q')),
+            _ => HARMLESS.contains(&program) || program.starts_with("mkfs."),
         })
     }
 }

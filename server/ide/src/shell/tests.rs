@@ -54,6 +54,9 @@ fn other_uses_of_the_sign_are_no_here_documents() {
         "echo \"<<EOF\"",
         "# cat <<EOF\ntrue",
         "echo \\<\\<EOF",
+        "(( x = 1 << 4 ))\necho $x",
+        "for ((i = 1 << 2; i < 9; i++)); do ./a; done",
+        "if ((1 << 2)); then ./a; fi",
     ]);
 }
 
@@ -91,6 +94,8 @@ fn a_failure_that_counts_is_not_lost() {
         "./a; rc=$?; dmesg; exit $rc",
         "trap 'exit 1' ERR\n./a\n./b",
         "! ./a\n./b",
+        "set +e\n./a\nset -e\n./b",
+        "set -e; ./a | tee log; exit ${PIPESTATUS[0]}",
         "./daemon &\n./test",
         "./a",
         "./a\n",
@@ -108,6 +113,11 @@ fn preparing_and_showing_may_fail() {
         "modprobe foo\nsleep 1\n./run",
         "X=1\n./run",
         "/bin/echo hi\n./run",
+        "stty cols 120; whoami; df -h; which gcc; ./run",
+        "apt-get update\napt-get install -y gcc\n./run",
+        "chown -R root:root .\ntouch a\nmkfs.ext4 -F a\ntc qdisc add dev lo root netem\n./run",
+        "zcat /proc/config.gz | grep BPF\n./run",
+        "((x = 4 / 2))\n./run",
     ]);
 }
 
@@ -148,8 +158,15 @@ fn what_only_the_inner_shell_sets_is_expanded_too_early() {
 }
 
 #[test]
+fn a_search_that_only_tells_whether_is_a_check() {
+    assert_eq!(found("grep -q foo /proc/cmdline\n./a"), [(LOST, "grep -q foo /proc/cmdline")]);
+}
+
+#[test]
 fn what_the_outer_shell_knows_is_meant() {
     clean(&[
+        "bash -c \"PATH=/opt/bin:$PATH make\"",
+        "bash -c \"export PATH=$PATH:/opt/bin; make\"",
         "bash -c \"cd $DIR && make\"",
         "bash -c 'x=1; echo $x'",
         "bash -c \"x=1; echo \\$x\"",
