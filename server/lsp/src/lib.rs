@@ -10,6 +10,8 @@ mod diagnostics;
 mod documents;
 mod environment;
 mod framing;
+#[cfg(test)]
+mod fuzz;
 mod handlers;
 mod lifecycle;
 mod outbox;
