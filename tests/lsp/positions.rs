@@ -15,7 +15,10 @@ const ENCODINGS: [&str; 3] = ["utf-8", "utf-16", "utf-32"];
 /// A server that counts so.
 fn counting(encoding: &str) -> Client {
     let mut client = Client::start();
-    let capabilities = json!({ "general": { "positionEncodings": [encoding] } });
+    let capabilities = json!({
+        "general": { "positionEncodings": [encoding] },
+        "textDocument": { "completion": { "completionItem": { "snippetSupport": true } } },
+    });
     let offer = client.initialize(json!({ "capabilities": capabilities }));
     assert_eq!(offer["capabilities"]["positionEncoding"], encoding);
     client
