@@ -9,6 +9,7 @@ use tower_lsp::lsp_types::{Range, Uri};
 use vmtest_ide::Analysis;
 
 use crate::position::{Encoding, Lines};
+use crate::transport::room_for_answer;
 use crate::uri::file_of;
 
 /// Files of other tools that a client with a too wide filter sends.
@@ -95,6 +96,8 @@ impl Document {
         if self.text().len() < LONG {
             return question(self);
         }
+        // A long text has long answers.
+        room_for_answer().await;
         let document = Arc::clone(self);
         match tokio::task::spawn_blocking(move || question(&document)).await {
             Ok(answer) => answer,

@@ -6,8 +6,10 @@
 //! * every message is begun in the order in which it came, and runs up to its first `.await` before the next one is
 //!   looked at, so a handler that changes state before that is in order;
 //! * what is not done by then goes on in a task of its own, any number at once;
+//! * of answers that take much room only a few exist at a time, see [`room_for_answer`];
 //! * a panic becomes the reply to the one request that it happened in.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,9 +34,35 @@ use crate::lifecycle::{Lifecycle, Reason};
 const READ_AHEAD: usize = 128 << 20;
 /// Messages that may wait for the client to read them; who has another one waits too.
 const MOST_UNWRITTEN: usize = 64;
+/// Large answers that are being made or wait for the client to read them. One may take megabytes, and a client may ask for
+/// a thousand before it reads the first.
+const MOST_LARGE: usize = 4;
 
 /// How long what was read before the end of input may take to be begun.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// A message for the client, and the room that it takes until it is written.
+type Outgoing = (Vec<u8>, Option<OwnedSemaphorePermit>);
+
+tokio::task_local! {
+    /// The answer that is being made.
+    static ANSWER: Room;
+}
+
+/// The room for large answers, and the share of it that this answer has.
+struct Room {
+    all: Arc<Semaphore>,
+    own: RefCell<Option<OwnedSemaphorePermit>>,
+}
+
+/// Waits until there is room for a large answer to the request that is being handled.
+pub(crate) async fn room_for_answer() {
+    let all = ANSWER.try_with(|room| room.own.borrow().is_none().then(|| Arc::clone(&room.all)));
+    let Ok(Some(all)) = all else { return };
+    // Fails only when the semaphore is closed, which nobody does.
+    let permit = all.acquire_owned().await.ok();
+    let _ = ANSWER.try_with(|room| room.own.replace(permit));
+}
 
 /// The tasks that serve.
 pub(crate) struct Transport {
@@ -56,7 +84,14 @@ impl Transport {
         tokio::spawn(read(input, frames, Arc::clone(lifecycle)));
         tokio::spawn(forward(requests, outgoing.clone()));
         tokio::spawn(
-            Dispatch { service, responses, outgoing, lifecycle: Arc::clone(lifecycle) }.run(received),
+            Dispatch {
+                service,
+                responses,
+                outgoing,
+                room: Arc::new(Semaphore::new(MOST_LARGE)),
+                lifecycle: Arc::clone(lifecycle),
+            }
+            .run(received),
         );
         let close = CancellationToken::new();
         let writer = tokio::spawn(write(output, unwritten, Arc::clone(lifecycle), close.clone()));
@@ -103,9 +138,9 @@ async fn read(
 }
 
 /// Passes on what the server asks of the client and tells it.
-async fn forward(mut requests: impl Stream<Item = Request> + Unpin, outgoing: mpsc::Sender<Vec<u8>>) {
+async fn forward(mut requests: impl Stream<Item = Request> + Unpin, outgoing: mpsc::Sender<Outgoing>) {
     while let Some(request) = requests.next().await {
-        if outgoing.send(encode(&request)).await.is_err() {
+        if outgoing.send((encode(&request), None)).await.is_err() {
             break;
         }
     }
@@ -113,7 +148,7 @@ async fn forward(mut requests: impl Stream<Item = Request> + Unpin, outgoing: mp
 
 async fn write(
     mut output: impl AsyncWrite + Unpin,
-    mut unwritten: mpsc::Receiver<Vec<u8>>,
+    mut unwritten: mpsc::Receiver<Outgoing>,
     lifecycle: Arc<Lifecycle>,
     close: CancellationToken,
 ) {
@@ -123,7 +158,7 @@ async fn write(
             message = unwritten.recv() => message,
             () = close.cancelled() => None,
         };
-        let Some(mut body) = message else { return };
+        let Some((mut body, _room)) = message else { return };
         let mut bytes = format!("Content-Length: {}\r\n\r\n", body.len()).into_bytes();
         bytes.append(&mut body);
         let written = async {
@@ -143,7 +178,8 @@ async fn write(
 struct Dispatch<S> {
     service: LspService<S>,
     responses: <ClientSocket as Loopback>::ResponseSink,
-    outgoing: mpsc::Sender<Vec<u8>>,
+    outgoing: mpsc::Sender<Outgoing>,
+    room: Arc<Semaphore>,
     lifecycle: Arc<Lifecycle>,
 }
 
@@ -161,7 +197,7 @@ impl<S: LanguageServer> Dispatch<S> {
                 }
                 Err((id, error)) => {
                     tracing::warn!(%error, "the client sent a message that is none");
-                    send(&self.outgoing, &Response::from_error(id, error)).await;
+                    send(&self.outgoing, Response::from_error(id, error), None).await;
                 }
             }
         }
@@ -170,30 +206,31 @@ impl<S: LanguageServer> Dispatch<S> {
 
     async fn begin(&mut self, request: Request) {
         let id = request.id().cloned();
-        let mut answer = answer(id, self.service.call(request));
-        if let Some(response) = (&mut answer).now_or_never() {
+        let mut answer = answer(id, self.service.call(request), Arc::clone(&self.room));
+        if let Some((response, room)) = (&mut answer).now_or_never() {
             if let Some(response) = response {
-                send(&self.outgoing, &response).await;
+                send(&self.outgoing, response, room).await;
             }
             return;
         }
         let outgoing = self.outgoing.clone();
         tokio::spawn(async move {
-            if let Some(response) = answer.await {
-                send(&outgoing, &response).await;
+            let (response, room) = answer.await;
+            if let Some(response) = response {
+                send(&outgoing, response, room).await;
             }
         });
     }
 }
 
-/// Carries a call to its end, a panic included.
+/// Carries a call to its end, a panic included; gives the room that the answer takes, too.
 fn answer(
     id: Option<Id>,
     call: BoxFuture<'static, Result<Option<Response>, ExitedError>>,
-) -> BoxFuture<'static, Option<Response>> {
-    AssertUnwindSafe(call)
-        .catch_unwind()
-        .map(|answer| match answer {
+    room: Arc<Semaphore>,
+) -> BoxFuture<'static, (Option<Response>, Option<OwnedSemaphorePermit>)> {
+    let answer = AssertUnwindSafe(call).catch_unwind().map(|answer| {
+        let response = match answer {
             Ok(response) => response.unwrap_or_default(),
             Err(panic) => {
                 let message = crate::panic_message(&*panic);
@@ -202,8 +239,10 @@ fn answer(
                 error.message = format!("vmtest itself failed: {message}; please report this").into();
                 id.map(|id| Response::from_error(id, error))
             }
-        })
-        .boxed()
+        };
+        (response, ANSWER.with(|room| room.own.take()))
+    });
+    ANSWER.scope(Room { all: room, own: RefCell::default() }, answer).boxed()
 }
 
 /// A client's message.
@@ -238,9 +277,12 @@ fn parse(frame: Frame) -> Result<Incoming, (Id, Error)> {
     }
 }
 
-async fn send(outgoing: &mpsc::Sender<Vec<u8>>, response: &Response) {
+async fn send(outgoing: &mpsc::Sender<Outgoing>, response: Response, room: Option<OwnedSemaphorePermit>) {
+    let body = encode(&response);
+    // As values it takes ten times the room.
+    drop(response);
     // Nobody writes any more when the server leaves.
-    let _ = outgoing.send(encode(response)).await;
+    let _ = outgoing.send((body, room)).await;
 }
 
 fn encode(message: &impl serde::Serialize) -> Vec<u8> {
@@ -249,6 +291,8 @@ fn encode(message: &impl serde::Serialize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use serde_json::json;
     use tokio::io::{AsyncReadExt as _, DuplexStream};
     use tokio::sync::Notify;
@@ -264,6 +308,9 @@ mod tests {
     struct Rude {
         hanging: Notify,
     }
+
+    /// Large answers that were made.
+    static LARGE: AtomicUsize = AtomicUsize::new(0);
 
     impl LanguageServer for Rude {
         async fn initialize(&self, _: InitializeParams) -> Result<InitializeResult> {
@@ -289,6 +336,12 @@ mod tests {
             Ok(())
         }
 
+        async fn large(&self) -> Result<String> {
+            room_for_answer().await;
+            LARGE.fetch_add(1, Ordering::SeqCst);
+            Ok("x".repeat(1 << 20))
+        }
+
         async fn panic_late(&self) -> Result<()> {
             tokio::task::yield_now().await;
             panic!("too late")
@@ -309,6 +362,7 @@ mod tests {
             let service = LspService::build(|_| Rude::default())
                 .custom_method("test/hang", Rude::hang)
                 .custom_method("test/panicLate", Rude::panic_late)
+                .custom_method("test/large", Rude::large)
                 .finish();
             Transport::start(service, server_input, server_output, &lifecycle);
             let mut wire = Self { input: Some(input), output: FrameReader::new(output), lifecycle };
@@ -406,5 +460,22 @@ mod tests {
         let mut written = String::new();
         output.read_to_string(&mut written).await.unwrap();
         assert!(written.contains("\"id\":1"), "{written}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_answers_are_made_as_the_client_reads_them() {
+        let mut wire = Wire::new().await;
+        for id in 1..=50 {
+            wire.request(id, "test/large").await;
+        }
+        // All else has come to rest by then.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(LARGE.load(Ordering::SeqCst), MOST_LARGE);
+        let mut ids = Vec::new();
+        for _ in 1..=50 {
+            ids.push(wire.receive().await["id"].as_i64().unwrap());
+        }
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=50).collect::<Vec<_>>());
     }
 }
