@@ -23,16 +23,21 @@ pub struct QuickFix {
     pub preferred: bool,
 }
 
+/// Problems whose cures are offered at once. Nobody reads a longer menu, and who selects all of a broken file does not
+/// even want one.
+const MOST_CURED: usize = 50;
+
 /// A title and what it does.
 type Cure = (String, Vec<Edit>);
 
 impl Analysis {
-    /// The cures of the problems that touch `span`.
+    /// The cures of the problems that touch `span`, of the first ones where there are many.
     pub fn fixes(&self, span: Range<usize>) -> Vec<QuickFix> {
         let touches = |problem: &Problem| problem.span.start <= span.end && span.start <= problem.span.end;
         self.problems()
             .iter()
             .filter(|problem| touches(problem))
+            .take(MOST_CURED)
             .flat_map(|problem| self.cures(problem))
             .collect()
     }

@@ -21,6 +21,16 @@ fn check(text: &str, expected: Expect) {
 }
 
 #[test]
+fn a_menu_for_a_whole_broken_file_is_short_and_takes_linear_time() {
+    // Would take minutes if all had cures.
+    for unit in ["a = 1\n", "memory = '1G'\n", "[target.vm]\n"] {
+        let analysis = analysis(&format!("[[target]]\n{}", unit.repeat(5_000)));
+        let fixes = analysis.fixes(0..analysis.text().len());
+        assert!(fixes.len() <= 200, "{}", fixes.len());
+    }
+}
+
+#[test]
 fn a_misspelled_key_is_changed_or_removed() {
     check(
         "[[target]]\nname = \"a\"\nker$0nal = \"k\"\nkernel = \"k\"\ncommand = \"c\"\n",

@@ -9,6 +9,9 @@ use crate::convert;
 use crate::documents::Document;
 use crate::server::Server;
 
+/// More than anybody looks through in a menu.
+const MOST_RUNS: usize = 100;
+
 /// Cures of the problems here, and what the lenses of the target here do: not every editor shows lenses.
 pub(crate) async fn code_action(
     server: &Server,
@@ -45,7 +48,7 @@ fn actions(server: &Server, document: &Document, params: &CodeActionParams) -> C
             | LensAction::Stop(target)
             | LensAction::Log(target) => is_here(target),
         });
-        actions.extend(here.filter_map(|lens| convert::lens_action(document, lens, client)));
+        actions.extend(here.take(MOST_RUNS).filter_map(|lens| convert::lens_action(document, lens, client)));
     }
     actions
 }
