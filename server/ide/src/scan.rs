@@ -59,6 +59,12 @@ impl Piece {
         String::from_utf8(masked).ok().map(Cow::Owned)
     }
 
+    /// Whether a line ends, or a comment stands, in an inline table that starts and ends here.
+    pub(crate) fn is_of_lines(&self, table: &Range<usize>) -> bool {
+        let first = self.blanks.partition_point(|blank| blank.start < table.start);
+        self.blanks.get(first).is_some_and(|blank| blank.start < table.end)
+    }
+
     /// The comments that the parser does not see.
     pub(crate) fn hidden_comments<'p>(&'p self, text: &'p str) -> impl Iterator<Item = Range<usize>> + 'p {
         self.blanks.iter().filter(|range| text[range.start..].starts_with('#')).cloned()

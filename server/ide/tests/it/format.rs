@@ -32,6 +32,28 @@ fn blanks_are_put_in_order_and_comments_stay() {
 }
 
 #[test]
+fn inline_tables_of_several_lines_stay_and_the_rest_is_put_in_order() {
+    check(
+        "[[target]]\nname='a'\nvm = {\n  num_cpus=2, # why\n  memory = '1G',\n}\nkernel='k'\nx=[{\n a=1},{b=2}]\ncommand='c'\nenv={A='1',\nB={C=1,\nD=2}}\n",
+        expect![[r#"
+            [[target]]
+            name = 'a'
+            vm = {
+              num_cpus=2, # why
+              memory = '1G',
+            }
+            kernel = 'k'
+            x = [{
+             a=1}, { b = 2 }]
+            command = 'c'
+            env = {A='1',
+            B={C=1,
+            D=2}}
+        "#]],
+    );
+}
+
+#[test]
 fn a_text_in_order_stays_as_it_is() {
     check("[[target]]\nname = \"a\"\nkernel = \"k\"\ncommand = \"c\"\n", expect!["(as it is)"]);
 }
@@ -62,7 +84,7 @@ proptest! {
         lines in proptest::collection::vec(
             prop_oneof![
                 Just("[[target]]"), Just("[ target.vm ]"), Just("name=\"ä\\n\""), Just("  kernel = 'k' # c"), Just("# c"),
-                Just(""), Just("vm.mounts.\"/x\" = {host_path='/y'}"), Just("vm.extra_args = [\n'a', # x\n 'b' ]"),
+                Just(""), Just("vm.mounts.\"/x\" = {host_path='/y'}"), Just("env = {A='1', # c\nB='2'\n}"), Just("vm.extra_args = [\n'a', # x\n 'b' ]"),
                 Just("command = '''\n x  \n\n'''"), Just("command=\"\"\"a \\\n  b\"\"\""), Just("x = 1979-05-27"), Just("y = 0x1F"),
             ],
             0..12,
