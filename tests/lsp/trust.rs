@@ -30,9 +30,14 @@ command = '-'
 
 /// The project of a stranger, open in an editor whose user has said nothing. It and its `evil` may not leave anything.
 fn opened(project: &Project) -> Client {
+    opened_by(project, &[])
+}
+
+/// The same, where these files may be left.
+fn opened_by(project: &Project, leaves: &[&str]) -> Client {
     project.write_program("evil", "#!/bin/sh\ntouch \"${0%/*}/mark\"\n");
     let path = format!("{}:{}", project.dir().display(), vmtest_tests::machine::PATH);
-    let mut client = Client::of(project.vmtest(["lsp"]).env("PATH", path).without_machine());
+    let mut client = Client::of(project.vmtest(["lsp"]).env("PATH", path).leaves(leaves).without_machine());
     client.initialize(json!({
         "capabilities": workspace::showing_runs(),
         "workspaceFolders": [{ "uri": workspace::uri(project.dir()), "name": "project" }],
@@ -96,6 +101,23 @@ fn a_run_is_refused_and_executes_nothing() {
     assert_eq!(refused["error"]["code"], -32803, "{refused}");
     assert_eq!(refused["error"]["data"]["reason"], "untrusted");
     client.goodbye();
+}
+
+#[test]
+fn the_same_file_leaves_its_mark_when_it_runs() {
+    // Else the other tests of this page would prove nothing.
+    let project = Project::new(EVIL);
+    let mut client = opened_by(&project, &["mark"]);
+    client.notify("vmtest/didChangeTrust", json!({ "trusted": true }));
+    let target = json!({ "name": target_name(&mut client, &project), "index": 0 });
+    client.result("vmtest/run", json!({ "uri": workspace::toml(&project), "targets": [target] }));
+    client.until(|message| workspace::event(message).is_some_and(|event| event["event"] == "finished"));
+    client.goodbye();
+    assert!(project.dir().join("mark").exists());
+}
+
+fn target_name(client: &mut Client, project: &Project) -> Value {
+    client.result("vmtest/targets", json!({ "uri": workspace::toml(project) }))[0]["name"].clone()
 }
 
 #[test]
