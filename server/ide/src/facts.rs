@@ -71,6 +71,13 @@ fn problems(text: &str, base: &Path, is_target: bool) -> Vec<Problem> {
     if !is_target {
         problems.retain(|problem| problem.code != "no_targets");
     }
+    // Without its header the loader takes the target's keys for the file's own.
+    let broken_header =
+        |problem: &Problem| problem.code == "syntax" && lines_of(text, &problem.span).start == 0;
+    if is_target && problems.iter().any(broken_header) {
+        problems.retain(|problem| !matches!(problem.code, "no_targets" | "target_not_array"));
+        return problems;
+    }
     let meaning = match document.resolve(Purpose::Check) {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems,

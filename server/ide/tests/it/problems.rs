@@ -242,6 +242,16 @@ fn the_two_agree_at_every_keystroke() {
 }
 
 #[test]
+fn a_header_that_lost_a_bracket_is_the_only_mistake() {
+    for header in ["[[target]", "[[target", "[[target] ]"] {
+        let text = format!("{header}\nname = 'a'\nkernel = 'k'\ncommand = 'c'\n[target.vm]\nmemory = '1G'\n");
+        let problems = analysis(&text).problems();
+        let found: Vec<_> = problems.iter().map(|problem| (problem.code, problem.span.start)).collect();
+        assert_eq!(found, [("syntax", 0)], "{header}");
+    }
+}
+
+#[test]
 fn many_errors_take_linear_time() {
     // Each of these would take minutes if it were not.
     for unit in
