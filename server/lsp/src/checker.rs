@@ -1,6 +1,7 @@
 //! Problems are published as soon as a text changes; what needs the disk follows when the typing pauses.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) type Changes = mpsc::UnboundedSender<Change>;
 /// document was closed, and changes that come faster than they can be looked at are looked at together.
 pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Change>, pause: Duration) {
     let mut pauses: HashMap<Uri, watch::Sender<()>> = HashMap::new();
+    // What the last look at the disk found, and in which text.
+    let mut found_in: HashMap<Uri, (Arc<Document>, Vec<Finding>)> = HashMap::new();
     let mut batch = Vec::new();
     while changes.recv_many(&mut batch, 1024).await > 0 {
         let mut looked_at = Vec::new();
@@ -36,6 +39,9 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Cha
             match change {
                 Change::Text(uri) if looked_at.contains(&uri) => {}
                 Change::Text(uri) => {
+                    if let Some((seen, found)) = found_in.get(&uri) {
+                        keep_in_place(&server, seen, found);
+                    }
                     // A panic costs this look, and not all that follow; it has been logged.
                     let look = AssertUnwindSafe(|| look_at_text(&server, &uri));
                     if catch_unwind(look).unwrap_or(true) {
@@ -45,6 +51,7 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Cha
                             .send_replace(());
                     } else {
                         pauses.remove(&uri);
+                        found_in.remove(&uri);
                     }
                     looked_at.push(uri);
                 }
@@ -52,13 +59,46 @@ pub(crate) async fn run(server: Server, mut changes: mpsc::UnboundedReceiver<Cha
                     // An answer about an older text would be shown at places that have moved.
                     let now = server.documents.get(&document.uri);
                     if now.is_some_and(|now| Arc::ptr_eq(&now, &document)) {
-                        let found = convert::findings(&document, &found, server.capabilities());
-                        let owner = Owner::Environment(document.uri.clone());
-                        server.diagnostics.set(owner, ByFile::from([(document.uri.clone(), found)]));
+                        show(&server, &document, &found);
+                        found_in.insert(document.uri.clone(), (document, found));
                     }
                 }
             }
         }
+    }
+}
+
+fn show(server: &Server, document: &Document, found: &[Finding]) {
+    let found = convert::findings(document, found, server.capabilities());
+    let owner = Owner::Environment(document.uri.clone());
+    server.diagnostics.set(owner, ByFile::from([(document.uri.clone(), found)]));
+}
+
+/// Until the next look, what was found stays with the words that it is about; what is about the words that are being
+/// edited goes.
+fn keep_in_place(server: &Server, seen: &Document, found: &[Finding]) {
+    let Some(now) = server.documents.get(&seen.uri).filter(|_| !found.is_empty()) else { return };
+    let place = moved(seen.text(), now.text());
+    let kept = found.iter().filter_map(|finding| {
+        let mut finding = finding.clone();
+        finding.problem.span = place(&finding.problem.span)?;
+        Some(finding)
+    });
+    show(server, &now, &kept.collect::<Vec<_>>());
+}
+
+/// Where a place of one text is in another that differs from it in one stretch; nowhere when it is in that.
+fn moved(old: &str, new: &str) -> impl Fn(&Range<usize>) -> Option<Range<usize>> {
+    let same = |pairs: &mut dyn Iterator<Item = (u8, u8)>| pairs.take_while(|(old, new)| old == new).count();
+    let before = same(&mut old.bytes().zip(new.bytes()));
+    let after = same(&mut old.bytes().rev().zip(new.bytes().rev())).min(old.len().min(new.len()) - before);
+    let (end, old_length, new_length) = (old.len() - after, old.len(), new.len());
+    move |place| {
+        if place.end <= before {
+            return Some(place.clone());
+        }
+        let shifted = |offset: usize| new_length - (old_length - offset);
+        (end <= place.start).then(|| shifted(place.start)..shifted(place.end))
     }
 }
 
@@ -98,4 +138,20 @@ fn watch_pauses(server: &Server, uri: &Uri, pause: Duration) -> watch::Sender<()
         }
     });
     sender
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_moves_with_its_words_and_goes_when_they_are_edited() {
+        let place = moved("one two three", "one 2222 three");
+        assert_eq!(place(&(0..3)), Some(0..3));
+        assert_eq!(place(&(4..7)), None);
+        assert_eq!(place(&(8..13)), Some(9..14));
+        let all = moved("aaa", "aaaa");
+        assert_eq!(all(&(0..3)), Some(0..3));
+        assert_eq!(moved("aaa", "")(&(0..3)), None);
+    }
 }

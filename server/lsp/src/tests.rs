@@ -265,3 +265,33 @@ async fn what_the_machine_lacks_follows_when_the_text_rests() {
     assert_eq!(client.expect("textDocument/publishDiagnostics").await["diagnostics"], json!([]));
     client.end().await;
 }
+
+#[tokio::test]
+async fn what_the_machine_lacks_stays_with_its_words_while_they_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let uri = format!("file://{}/vmtest.toml", folder.path().display());
+    let mut client = TestClient::looking().await;
+    let opened = json!({ "uri": uri, "languageId": "toml", "version": 1, "text": TARGET });
+    client.notify("textDocument/didOpen", json!({ "textDocument": opened })).await;
+    client.expect("textDocument/publishDiagnostics").await;
+    let line = |shown: &Value| {
+        let list = shown["diagnostics"].as_array().unwrap();
+        let missing = list.iter().find(|found| found["code"] == "missing_file").expect("it is still missing");
+        missing["range"]["start"]["line"].as_u64().unwrap()
+    };
+    let before = line(&client.expect("textDocument/publishDiagnostics").await);
+    let change = json!({
+        "textDocument": { "uri": uri, "version": 2 },
+        "contentChanges": [{ "text": format!("\n\n{TARGET}") }],
+    });
+    client.notify("textDocument/didChange", change).await;
+    let mut version = Value::Null;
+    while version != 2 {
+        let shown = client.expect("textDocument/publishDiagnostics").await;
+        assert_eq!(line(&shown), before + 2, "{shown}");
+        version = shown["version"].clone();
+    }
+    client.notify("textDocument/didClose", json!({ "textDocument": { "uri": uri } })).await;
+    assert_eq!(client.expect("textDocument/publishDiagnostics").await["diagnostics"], json!([]));
+    client.end().await;
+}
