@@ -128,7 +128,9 @@ fn find_tables_of_lines(piece: &Piece, value: &Value, found: &mut Vec<Range<usiz
     match &value.kind {
         ValueKind::Table(_) if piece.is_of_lines(&value.range) => found.push(value.range.clone()),
         ValueKind::Array(values) => {
-            values.iter().for_each(|value| find_tables_of_lines(piece, value, found));
+            for value in values {
+                find_tables_of_lines(piece, value, found);
+            }
         }
         _ => {}
     }
