@@ -1,0 +1,138 @@
+--- `:Vmtest`: its subcommands and their completion.
+
+local M = {}
+
+---@class vmtest.Subcommand
+---@field run fun(names: string[], bang: boolean)
+---@field targets? integer how many names of targets it takes; -1 is any number
+
+---@type table<string, vmtest.Subcommand>
+local subcommands = {
+  run = {
+    targets = -1,
+    run = function(names, bang)
+      if bang then
+        require('vmtest').run()
+      elseif #names > 0 then
+        require('vmtest').run(nil, names)
+      else
+        require('vmtest').run_here()
+      end
+    end,
+  },
+  stop = {
+    targets = -1,
+    run = function(names)
+      require('vmtest').stop(names)
+    end,
+  },
+  shell = {
+    targets = 1,
+    run = function(names)
+      require('vmtest').shell(nil, names[1])
+    end,
+  },
+  output = {
+    targets = 1,
+    run = function(names, bang)
+      if bang then
+        require('vmtest').close_output()
+      else
+        require('vmtest').output(names)
+      end
+    end,
+  },
+  last = {
+    run = function()
+      require('vmtest').last()
+    end,
+  },
+  check = {
+    run = function()
+      require('vmtest').check()
+    end,
+  },
+  trust = {
+    run = function(_, bang)
+      require('vmtest').trust(bang)
+    end,
+  },
+}
+
+local function complain(text)
+  require('vmtest.client').say(text, vim.log.levels.ERROR)
+end
+
+--- Runs the command.
+---@param args table what nvim_create_user_command gives
+function M.run(args)
+  local names = vim.list_slice(args.fargs, 2)
+  local word = args.fargs[1] or 'run'
+  local name = word:gsub('!$', '')
+  local bang = args.bang or name ~= word
+  local subcommand = subcommands[name]
+  if not subcommand then
+    return complain(('there is no :Vmtest %s; there is %s'):format(name, table.concat(M.names(), ', ')))
+  end
+  local most = subcommand.targets or 0
+  if (most >= 0 and #names > most) or (bang and #names > 0) then
+    return complain((':Vmtest %s takes %s here'):format(word, most == 1 and not bang and 'one target' or 'no target'))
+  end
+  subcommand.run(names, bang)
+end
+
+--- The subcommands.
+---@return string[]
+function M.names()
+  local names = vim.tbl_keys(subcommands)
+  table.sort(names)
+  return names
+end
+
+--- A name as one argument of a command.
+local function escape(name)
+  return (name:gsub('[\\%s]', '\\%0'))
+end
+
+local function target_names()
+  local client = require('vmtest.client')
+  local path = require('vmtest').project()
+  local running = path and client.get(path)
+  if not running then
+    return {}
+  end
+  local targets = client.request_sync(running, 'vmtest/targets', { uri = vim.uri_from_fname(path) })
+  local names, seen = {}, {}
+  for _, target in ipairs(targets or {}) do
+    if not seen[target.name] then
+      seen[target.name] = true
+      names[#names + 1] = target.name
+    end
+  end
+  return names
+end
+
+--- Completes the command.
+---@param lead string
+---@param line string
+---@param position integer
+---@return string[]
+function M.complete(lead, line, position)
+  local before = line:sub(1, position - #lead)
+  local given = vim.trim(before:gsub('^.-Vmtest!?', ''))
+  local candidates = {}
+  if given == '' then
+    candidates = M.names()
+    candidates[#candidates + 1] = 'run!'
+  else
+    local word = given:match('^%S+')
+    local subcommand = subcommands[word]
+    local names = subcommand and subcommand.targets and target_names() or {}
+    candidates = vim.tbl_map(escape, names)
+  end
+  return vim.tbl_filter(function(candidate)
+    return vim.startswith(candidate, lead)
+  end, candidates)
+end
+
+return M

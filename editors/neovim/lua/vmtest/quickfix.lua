@@ -1,0 +1,138 @@
+--- The quickfix list: where the last run failed, as the server's diagnostics say.
+
+local client = require('vmtest.client')
+local config = require('vmtest.config')
+
+local M = {}
+
+--- Codes that a diagnostic on a target has when a run put it there.
+local verdicts = {
+  failed = true,
+  killed = true,
+  ['timed-out'] = true,
+  ['kernel-bug'] = true,
+  ['boot-failed'] = true,
+  lost = true,
+  passed = true,
+}
+
+---@class vmtest.List
+---@field over boolean whether the run is over: what comes now still belongs to it
+---@field id? integer the list that was made for it
+
+---@type table<integer, vmtest.List> by client
+local lists = {}
+
+--- Versions that the server has looked at, by client and URI, and who waits for one.
+---@type table<integer, table<string, integer>>
+local seen = {}
+---@type {client_id: integer, uri: string, version: integer, done: fun()}[]
+local waiting = {}
+
+---@param client_id integer
+---@param wanted fun(diagnostic: vim.Diagnostic, is_config: boolean): boolean
+---@return table[] items
+local function items(client_id, wanted)
+  local running = vim.lsp.get_client_by_id(client_id)
+  local project = running and client.project(running)
+  local namespace = vim.lsp.diagnostic.get_namespace(client_id)
+  local found = vim.tbl_filter(function(diagnostic)
+    return wanted(diagnostic, vim.fs.normalize(vim.api.nvim_buf_get_name(diagnostic.bufnr)) == project)
+  end, vim.diagnostic.get(nil, { namespace = namespace }))
+  -- Places in the sources first: there is what to mend.
+  local rank = {}
+  for _, diagnostic in ipairs(found) do
+    local name = vim.api.nvim_buf_get_name(diagnostic.bufnr)
+    rank[diagnostic] = (vim.fs.normalize(name) == project and '1' or '0') .. name
+  end
+  table.sort(found, function(a, b)
+    if rank[a] ~= rank[b] then
+      return rank[a] < rank[b]
+    end
+    return a.lnum == b.lnum and a.col < b.col or a.lnum < b.lnum
+  end)
+  return vim.diagnostic.toqflist(found)
+end
+
+local function fill(client_id)
+  local list = lists[client_id]
+  local found = items(client_id, function(diagnostic, is_config)
+    local of_run = not is_config or not diagnostic.code or verdicts[diagnostic.code]
+    return of_run and diagnostic.severity <= vim.diagnostic.severity.WARN
+  end)
+  if list.id and vim.fn.getqflist({ id = list.id }).id == list.id then
+    vim.fn.setqflist({}, 'r', { id = list.id, items = found })
+  elseif #found > 0 and not list.id then
+    vim.fn.setqflist({}, ' ', { title = 'vmtest', items = found })
+    list.id = vim.fn.getqflist({ id = 0 }).id
+  end
+end
+
+--- A run begins: what the last one found is replaced at its end.
+---@param client_id integer
+function M.run_began(client_id)
+  lists[client_id] = { over = false }
+end
+
+--- A run has ended. Its last diagnostics may still be on their way.
+---@param client_id integer
+function M.run_ended(_, client_id)
+  if config.get().quickfix then
+    lists[client_id] = { over = true }
+    fill(client_id)
+  end
+end
+
+--- The server is gone.
+---@param client_id integer
+function M.forget(client_id)
+  lists[client_id] = nil
+  seen[client_id] = nil
+  waiting = vim.tbl_filter(function(one)
+    return one.client_id ~= client_id
+  end, waiting)
+end
+
+--- `textDocument/publishDiagnostics`, after Neovim has taken them.
+---@param params table
+---@param client_id integer
+function M.published(params, client_id)
+  if params.version then
+    seen[client_id] = seen[client_id] or {}
+    seen[client_id][params.uri] = params.version
+    local still = {}
+    for _, one in ipairs(waiting) do
+      if one.client_id == client_id and one.uri == params.uri and params.version >= one.version then
+        one.done()
+      else
+        still[#still + 1] = one
+      end
+    end
+    waiting = still
+  end
+  if lists[client_id] and lists[client_id].over then
+    fill(client_id)
+  end
+end
+
+--- Puts what is wrong with a vmtest.toml into the list, as soon as the server has looked at the text that is shown.
+---@param path string
+function M.check(path)
+  client.ensure(path, function(running, buf)
+    local function show()
+      local found = items(running.id, function(_, is_config)
+        return is_config
+      end)
+      vim.fn.setqflist({}, ' ', { title = 'vmtest check', items = found })
+      local count = #found == 1 and '1 problem' or ('%d problems'):format(#found)
+      client.say(#found == 0 and 'no problems' or count .. ', see :copen')
+    end
+    local uri, version = vim.uri_from_bufnr(buf), vim.lsp.util.buf_versions[buf] or 0
+    if (seen[running.id] or {})[uri] and seen[running.id][uri] >= version then
+      return show()
+    end
+    waiting[#waiting + 1] = { client_id = running.id, uri = uri, version = version, done = vim.schedule_wrap(show) }
+  end)
+end
+
+return M

@@ -1,0 +1,267 @@
+--- A Neovim under test: a process of its own with a screen of its own, driven by keys and asked by its API.
+
+local M = {}
+
+--- Long enough for a machine that is busy with other things; nothing waits longer than it must.
+local LIMIT = 60 * 1000
+M.VM_LIMIT = 240 * 1000
+
+---@class Editor
+local Editor = {}
+Editor.__index = Editor
+
+local count = 0
+
+--- Makes a folder that is gone after the test.
+---@param files table<string, string>
+---@return string
+function M.project(files)
+  local dir = vim.fs.joinpath(M.temporary, 'p' .. count)
+  count = count + 1
+  for name, text in pairs(files) do
+    M.write(vim.fs.joinpath(dir, name), text)
+  end
+  return dir
+end
+
+---@param path string
+---@param text string
+function M.write(path, text)
+  vim.fn.mkdir(vim.fs.dirname(path), 'p')
+  local file = assert(io.open(path, 'w'))
+  file:write(text)
+  file:close()
+end
+
+---@param path string
+---@return string
+function M.read(path)
+  local file = assert(io.open(path, 'r'))
+  local text = file:read('*a')
+  file:close()
+  return text
+end
+
+--- Starts an editor.
+---@param options? {args?: string[], env?: table<string, string>, init?: string, cwd?: string, home?: string}
+---@return Editor
+function M.start(options)
+  options = options or {}
+  local home = options.home or M.project({ ['.keep'] = '' })
+  local env = {
+    HOME = home,
+    XDG_CONFIG_HOME = home .. '/config',
+    XDG_DATA_HOME = home .. '/data',
+    XDG_STATE_HOME = home .. '/state',
+    XDG_CACHE_HOME = M.temporary .. '/cache',
+    XDG_RUNTIME_DIR = home,
+    TMPDIR = home,
+    VMTEST_TEST_MARK = M.mark,
+    TERM = 'xterm-256color',
+  }
+  local cmd = { vim.env.VMTEST_NVIM, '--embed', '-n', '-i', 'NONE', '-u', options.init or (M.here .. '/init.lua') }
+  vim.list_extend(cmd, options.args or {})
+  local self = setmetatable({ home = home }, Editor)
+  self.channel = vim.fn.jobstart(cmd, {
+    rpc = true,
+    cwd = options.cwd or home,
+    env = vim.tbl_extend('force', env, options.env or {}),
+  })
+  assert(self.channel > 0, 'Neovim did not start')
+  M.running[#M.running + 1] = self
+  self:api('nvim_ui_attach', 120, 40, { rgb = true })
+  self:wait('the editor to be up', 'return vim.v.vim_did_enter == 1')
+  return self
+end
+
+--- Calls the API. An editor that waits for a key would not answer: that is a failure of its own.
+function Editor:api(name, ...)
+  if name ~= 'nvim_ui_attach' and vim.rpcrequest(self.channel, 'nvim_get_mode').blocking then
+    error('the editor waits for a key', 2)
+  end
+  return vim.rpcrequest(self.channel, name, ...)
+end
+
+--- Runs Lua in the editor.
+function Editor:lua(code, ...)
+  return self:api('nvim_exec_lua', code, { ... })
+end
+
+--- Runs a command of the command line.
+function Editor:command(line)
+  self:api('nvim_command', line)
+end
+
+--- Types.
+function Editor:type(keys)
+  vim.rpcrequest(self.channel, 'nvim_input', keys)
+end
+
+--- Waits until Lua in the editor returns something true, and returns that.
+---@param what string for the message
+---@param code string
+function Editor:wait(what, code, ...)
+  return self:wait_for(LIMIT, what, code, ...)
+end
+
+--- The same with a limit of its own.
+function Editor:wait_for(limit, what, code, ...)
+  local value
+  local arguments = { ... }
+  local ok = vim.wait(limit, function()
+    if vim.rpcrequest(self.channel, 'nvim_get_mode').blocking then
+      return false
+    end
+    value = vim.rpcrequest(self.channel, 'nvim_exec_lua', code, arguments)
+    return value and value ~= vim.NIL
+  end, 20)
+  if not ok then
+    local state = vim.rpcrequest(self.channel, 'nvim_get_mode').blocking and 'it waits for a key' or self:screen()
+    error(('waited in vain for %s; the screen:\n%s'):format(what, state), 2)
+  end
+  return value
+end
+
+--- Waits until the screen shows a text.
+function Editor:see(text, limit)
+  return self:wait_for(limit or LIMIT, ('`%s` on the screen'):format(text), SCREEN .. [[
+    vim.cmd.redraw({ bang = true })
+    return screen():find(..., 1, true) ~= nil
+  ]], text)
+end
+
+SCREEN = [[
+  local function screen()
+    local lines = {}
+    for row = 1, vim.o.lines do
+      local cells = {}
+      for column = 1, vim.o.columns do
+        cells[column] = vim.fn.screenstring(row, column)
+      end
+      lines[row] = (table.concat(cells):gsub('%s+$', ''))
+    end
+    return table.concat(lines, '\n')
+  end
+]]
+
+--- What the screen shows.
+function Editor:screen()
+  return self:lua(SCREEN .. 'vim.cmd.redraw({ bang = true }) return screen()')
+end
+
+--- Opens a file and waits until the server looks after it.
+function Editor:open(path)
+  self:command('edit ' .. path)
+  self:wait('the server to attach', [[
+    local client = vim.lsp.get_clients({ name = 'vmtest', bufnr = 0 })[1]
+    return client ~= nil and client.initialized == true
+  ]])
+end
+
+--- What the user answers to questions of one kind from now on, as a plugin for vim.ui.select would. Counts them.
+function Editor:answer(kind, choice)
+  self:lua([[
+    local kind, choice = ...
+    _G.asked = _G.asked or {}
+    _G.answers = _G.answers or {}
+    _G.answers[kind] = choice
+    vim.ui.select = function(items, opts, done)
+      table.insert(_G.asked, opts.prompt)
+      local wanted = _G.answers[opts.kind]
+      for index, item in ipairs(items) do
+        local text = opts.format_item and opts.format_item(item) or item
+        if wanted and text:find(wanted, 1, true) then
+          return done(item, index)
+        end
+      end
+      done(nil, nil)
+    end
+  ]], kind, choice)
+end
+
+--- How often the user was asked.
+function Editor:asked()
+  return self:lua('return #(_G.asked or {})')
+end
+
+--- Keeps the end of each run.
+function Editor:listen()
+  self:lua([[
+    _G.finished = {}
+    vim.api.nvim_create_autocmd('User', {
+      pattern = 'VmtestFinished',
+      callback = function(args)
+        table.insert(_G.finished, args.data)
+      end,
+    })
+  ]])
+end
+
+--- Waits for the end of the nth run, and returns its verdicts by target.
+function Editor:finished(nth, limit)
+  local data = self:wait_for(limit or LIMIT, 'the run to end', 'return _G.finished[...]', nth)
+  local verdicts = {}
+  for _, target in ipairs(data.targets) do
+    verdicts[target.target] = target.verdict
+  end
+  return verdicts
+end
+
+--- The lines of the output.
+function Editor:output()
+  return self:lua([[
+    for _, buf in ipairs(vim.api.nvim_list_bufs()) do
+      if vim.bo[buf].filetype == 'vmtest-output' then
+        return table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n')
+      end
+    end
+    return ''
+  ]])
+end
+
+--- Waits until the output has a text.
+function Editor:reads(text, limit)
+  self:wait_for(limit or LIMIT, ('`%s` in the output'):format(text), [[
+    for _, buf in ipairs(vim.api.nvim_list_bufs()) do
+      if vim.bo[buf].filetype == 'vmtest-output' then
+        local lines = table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n')
+        return lines:find(..., 1, true) ~= nil
+      end
+    end
+  ]], text)
+end
+
+--- Ends the editor, as its user would.
+function Editor:quit()
+  if self.ended then
+    return
+  end
+  self.ended = true
+  pcall(vim.rpcnotify, self.channel, 'nvim_command', 'qall!')
+  if vim.fn.jobwait({ self.channel }, LIMIT)[1] == -1 then
+    vim.fn.jobstop(self.channel)
+    error('the editor did not end')
+  end
+end
+
+--- The processes that the tests have started and that are still there, by what they run.
+---@return string[]
+function M.processes()
+  local found = {}
+  for name in vim.fs.dir('/proc') do
+    local function content(file)
+      local handle = io.open(('/proc/%s/%s'):format(name, file), 'rb')
+      local text = handle and handle:read('*a') or ''
+      if handle then
+        handle:close()
+      end
+      return text or ''
+    end
+    if name:match('^%d+$') and content('environ'):find('VMTEST_TEST_MARK=' .. M.mark, 1, true) then
+      found[#found + 1] = (content('cmdline'):gsub('%z', ' '))
+    end
+  end
+  return found
+end
+
+return M

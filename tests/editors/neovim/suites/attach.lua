@@ -1,0 +1,77 @@
+local editor = require('editor')
+
+local TARGET = '[[target]]\nname = "one"\nkernel = "vmlinuz"\ncommand = "true"\n'
+
+test('attaches to vmtest.toml', function()
+  local dir = editor.project({ ['vmtest.toml'] = TARGET })
+  local vim_ = editor.start({ args = { dir .. '/vmtest.toml' } })
+  vim_:wait('the server to attach', "return vim.lsp.get_clients({ name = 'vmtest', bufnr = 0 })[1] ~= nil")
+end)
+
+test('does not attach to any other TOML file', function()
+  local dir = editor.project({ ['vmtest.toml'] = TARGET, ['Cargo.toml'] = '[package]\n', ['not-vmtest.toml'] = '' })
+  local vim_ = editor.start()
+  for _, name in ipairs({ 'Cargo.toml', 'not-vmtest.toml' }) do
+    vim_:command('edit ' .. dir .. '/' .. name)
+    equal(vim_:lua('return vim.bo.filetype'), 'toml')
+  end
+  -- What attaches does so in order: when this one has, the others would have.
+  vim_:open(dir .. '/vmtest.toml')
+  equal(vim_:lua("return vim.tbl_count(vim.lsp.get_clients({ name = 'vmtest' })[1].attached_buffers)"), 1)
+end)
+
+test('a project has one server, however often its file is opened', function()
+  local dir = editor.project({ ['vmtest.toml'] = TARGET })
+  local vim_ = editor.start()
+  vim_:open(dir .. '/vmtest.toml')
+  vim_:command('edit')
+  vim_:command('split | enew')
+  vim_:open(dir .. '/vmtest.toml')
+  equal(vim_:lua("return #vim.lsp.get_clients({ name = 'vmtest' })"), 1)
+end)
+
+test('two projects have a server each', function()
+  local first = editor.project({ ['vmtest.toml'] = TARGET })
+  local second = editor.project({ ['vmtest.toml'] = TARGET })
+  local vim_ = editor.start()
+  vim_:open(first .. '/vmtest.toml')
+  vim_:open(second .. '/vmtest.toml')
+  equal(vim_:lua("return #vim.lsp.get_clients({ name = 'vmtest' })"), 2)
+end)
+
+test('a missing server is said clearly and once', function()
+  local dir = editor.project({ ['a/vmtest.toml'] = TARGET, ['b/vmtest.toml'] = TARGET })
+  local vim_ = editor.start()
+  vim_:lua([[
+    vim.g.vmtest = { cmd = '/nowhere/vmtest' }
+    _G.said = {}
+    vim.notify = function(message) table.insert(_G.said, message) end
+  ]])
+  vim_:command('edit ' .. dir .. '/a/vmtest.toml')
+  vim_:command('edit ' .. dir .. '/b/vmtest.toml')
+  local said = vim_:lua('return _G.said')
+  equal(#said, 1)
+  contains(said[1], '`/nowhere/vmtest`, which cannot be run')
+end)
+
+test('the server is found on PATH', function()
+  local dir = editor.project({ ['vmtest.toml'] = TARGET })
+  local bin = editor.project({ ['.keep'] = '' })
+  vim.uv.fs_symlink(vim.env.VMTEST_BIN, bin .. '/vmtest')
+  local vim_ = editor.start({ env = { PATH = bin .. ':' .. vim.env.PATH } })
+  vim_:lua('vim.g.vmtest = nil')
+  vim_:open(dir .. '/vmtest.toml')
+end)
+
+test('starting Neovim loads nothing but the command', function()
+  local vim_ = editor.start()
+  equal(vim_:lua("return vim.fn.exists(':Vmtest')"), 2)
+  equal(
+    vim_:lua([[
+      return vim.tbl_filter(function(name)
+        return name:find('^vmtest') and not vim.list_contains({ 'vmtest.client', 'vmtest.config', 'vmtest.lens' }, name)
+      end, vim.tbl_keys(package.loaded))
+    ]]),
+    {}
+  )
+end)

@@ -1,0 +1,217 @@
+--- Runs that end before a machine is up: the real server, and no boot to wait for.
+
+local editor = require('editor')
+
+--- Two targets whose kernels are none.
+local BAD = '[[target]]\nname = "one"\nkernel = "text"\ncommand = "true"\n\n'
+  .. '[[target]]\nname = "another one"\nkernel = "text"\ncommand = "true"\n'
+
+local function open()
+  local dir = editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n', ['main.c'] = 'int main;\n' })
+  local vim_ = editor.start()
+  vim_:answer('vmtest.trust', 'Trust')
+  vim_:listen()
+  vim_:open(dir .. '/vmtest.toml')
+  return vim_, dir
+end
+
+test('`:Vmtest run NAME` runs that target and no other', function()
+  local vim_ = open()
+  vim_:command([[Vmtest run another\ one]])
+  equal(vim_:finished(1), { ['another one'] = 'boot_failed' })
+end)
+
+test('`:Vmtest run` runs the target under the cursor', function()
+  local vim_ = open()
+  vim_:type('7G')
+  vim_:command('Vmtest run')
+  equal(vim_:finished(1), { ['another one'] = 'boot_failed' })
+end)
+
+test('`:Vmtest run` asks which target where the cursor is in none', function()
+  local vim_, dir = open()
+  vim_:answer('vmtest.target', 'another')
+  vim_:command('edit ' .. dir .. '/main.c')
+  vim_:command('Vmtest run')
+  equal(vim_:finished(1), { ['another one'] = 'boot_failed' })
+end)
+
+test('`:Vmtest! run` and `:Vmtest run!` run every target', function()
+  local vim_ = open()
+  vim_:command('Vmtest! run')
+  equal(vim_:finished(1), { one = 'boot_failed', ['another one'] = 'boot_failed' })
+  vim_:command('Vmtest run!')
+  equal(vim_:finished(2), { one = 'boot_failed', ['another one'] = 'boot_failed' })
+end)
+
+test('`:Vmtest last` repeats the last run from anywhere', function()
+  local vim_, dir = open()
+  vim_:command('Vmtest run one')
+  equal(vim_:finished(1), { one = 'boot_failed' })
+  vim_:command('edit ' .. dir .. '/main.c')
+  vim_:command('Vmtest last')
+  equal(vim_:finished(2), { one = 'boot_failed' })
+end)
+
+test('a run from a source file needs no open vmtest.toml', function()
+  local dir = editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n', ['src/main.c'] = 'int main;\n' })
+  local vim_ = editor.start()
+  vim_:answer('vmtest.trust', 'Trust')
+  vim_:listen()
+  vim_:command('edit ' .. dir .. '/src/main.c')
+  vim_:command('Vmtest run one')
+  equal(vim_:finished(1), { one = 'boot_failed' })
+  contains(vim_:lua('return vim.api.nvim_buf_get_name(0)'), 'main.c')
+end)
+
+test('the output shows every target of a run with its verdict', function()
+  local vim_ = open()
+  vim_:command('Vmtest! run')
+  vim_:finished(1)
+  vim_:see('FAILED')
+  local text = vim_:output()
+  contains(text, '=> one')
+  contains(text, '=> another one')
+  contains(text, 'Boot failed: cannot use')
+  equal(select(2, text:gsub('FAILED', '')), 2)
+end)
+
+test('a run never takes the focus, and leaves the mode alone', function()
+  local vim_ = open()
+  local before = vim_:lua('return { vim.api.nvim_get_current_win(), vim.api.nvim_win_get_cursor(0) }')
+  vim_:type('i')
+  vim_:wait('insert mode', "return vim.fn.mode() == 'i'")
+  vim_:lua("require('vmtest').run()")
+  vim_:finished(1)
+  vim_:see('FAILED')
+  equal(vim_:lua('return { vim.api.nvim_get_current_win(), vim.api.nvim_win_get_cursor(0) }'), before)
+  equal(vim_:lua('return vim.fn.mode()'), 'i')
+  equal(vim_:lua("return #vim.api.nvim_tabpage_list_wins(0)"), 2)
+end)
+
+test('a second run takes the same window and an empty buffer', function()
+  local vim_ = open()
+  vim_:command('Vmtest run one')
+  vim_:finished(1)
+  vim_:command([[Vmtest run another\ one]])
+  vim_:finished(2)
+  vim_:reads('=> another one')
+  equal(vim_:output():find('=> one', 1, true), nil)
+  equal(vim_:lua("return #vim.api.nvim_tabpage_list_wins(0)"), 2)
+end)
+
+test('`:Vmtest output` brings the output back after its window was closed', function()
+  local vim_ = open()
+  vim_:command('Vmtest run one')
+  vim_:finished(1)
+  vim_:command('Vmtest! output')
+  equal(vim_:lua('return #vim.api.nvim_tabpage_list_wins(0)'), 1)
+  vim_:command('Vmtest output')
+  vim_:see('=> one')
+  equal(vim_:lua('return vim.bo.filetype'), 'toml')
+end)
+
+test('`open_output = false` leaves the windows alone', function()
+  local vim_ = open()
+  vim_:lua('vim.g.vmtest = { cmd = vim.env.VMTEST_BIN, open_output = false }')
+  vim_:command('Vmtest run one')
+  vim_:finished(1)
+  equal(vim_:lua('return #vim.api.nvim_tabpage_list_wins(0)'), 1)
+  vim_:reads('=> one')
+end)
+
+test('a failure is a diagnostic on its target and an entry of the quickfix list', function()
+  local vim_ = open()
+  vim_:command([[Vmtest run another\ one]])
+  vim_:finished(1)
+  local items = vim_:wait('the quickfix list', [[
+    local list = vim.fn.getqflist({ items = 1, title = 1 })
+    return list.title == 'vmtest' and #list.items > 0 and list.items
+  ]])
+  equal(#items, 1)
+  equal(items[1].lnum, 6)
+  contains(items[1].text, 'Boot failed')
+  vim_:command('cfirst')
+  contains(vim_:lua('return vim.api.nvim_buf_get_name(0)'), 'vmtest.toml')
+end)
+
+test('a lens is run by Neovim', function()
+  local vim_ = open()
+  vim_:answer('codelens', 'Run in VM')
+  vim_:see('▶ Run in VM')
+  vim_:type('6G')
+  vim_:lua('vim.lsp.codelens.run()')
+  equal(vim_:finished(1), { ['another one'] = 'boot_failed' })
+end)
+
+test('after a run the lens tells how it went', function()
+  local vim_ = open()
+  vim_:command('Vmtest run one')
+  vim_:finished(1)
+  vim_:see('✗')
+end)
+
+test('the lens of the log opens it', function()
+  local vim_ = open()
+  vim_:answer('codelens', '✗')
+  vim_:command('Vmtest run one')
+  vim_:finished(1)
+  vim_:see('✗')
+  vim_:type('gg')
+  vim_:wait('the log', [[
+    if not _G.tried then
+      _G.tried = true
+      vim.lsp.codelens.run()
+    end
+    for _, win in ipairs(vim.api.nvim_list_wins()) do
+      if vim.api.nvim_buf_get_name(vim.api.nvim_win_get_buf(win)):find('%.log$') then return true end
+    end
+  ]])
+end)
+
+test('the statusline says what runs, and nothing when nothing does', function()
+  local vim_ = open()
+  vim_:lua([[
+    _G.statuses = {}
+    local event = require('vmtest.runs').event
+    require('vmtest.runs').event = function(...)
+      event(...)
+      table.insert(_G.statuses, require('vmtest').status())
+    end
+  ]])
+  equal(vim_:lua("return require('vmtest').status()"), '')
+  vim_:command('Vmtest run one')
+  vim_:finished(1)
+  contains(table.concat(vim_:lua('return _G.statuses'), '\n'), 'vmtest: one preparing, 0 s')
+  equal(vim_:lua("return require('vmtest').status()"), '')
+end)
+
+test('a server that dies ends its runs for the user too, and the next run starts another', function()
+  local vim_ = open()
+  vim_:lua([[
+    vim.o.cmdheight = 8 -- Neovim itself has a lot to say then.
+    -- The end of the run is kept from the client until the server is gone.
+    local events = require('vmtest.runs')
+    local event = events.event
+    events.event = function(data, id)
+      if data.event ~= 'finished' or data.reason == 'the language server has ended' then
+        return event(data, id)
+      end
+      events.event = event
+      local client = vim.lsp.get_client_by_id(id)
+      client.stop(vim.fn.has('nvim-0.11') == 1 and client or true, true)
+    end
+    local left = events.server_left
+    events.server_left = function(id)
+      events.event = event
+      left(id)
+    end
+  ]])
+  vim_:command('Vmtest run one')
+  equal(vim_:finished(1), { one = 'lost' })
+  vim_:reads('the language server has ended')
+  equal(vim_:lua("return require('vmtest').status()"), '')
+  vim_:wait('the server to be gone', "return #vim.lsp.get_clients({ name = 'vmtest' }) == 0")
+  vim_:command('Vmtest run one')
+  equal(vim_:finished(2), { one = 'boot_failed' })
+end)

