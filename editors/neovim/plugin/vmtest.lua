@@ -30,7 +30,12 @@ for name, what in pairs({
   last = { 'last', 'Repeat the last run' },
   check = { 'check', 'Put the problems of vmtest.toml into the quickfix list' },
 }) do
-  vim.keymap.set('n', ('<Plug>(vmtest-%s)'):format(name), ('<Cmd>Vmtest %s<CR>'):format(what[1]), { desc = what[2] })
+  vim.keymap.set(
+    'n',
+    ('<Plug>(vmtest-%s)'):format(name),
+    ('<Cmd>Vmtest %s<CR>'):format(what[1]),
+    { desc = what[2] }
+  )
 end
 
 if vim.lsp.config and vim.lsp.enable then

@@ -1,7 +1,7 @@
 --- Runs the tests in one Neovim after the other, each with a folder and editors of its own. Nothing may be left of a test:
 --- no process, no file.
 
-local here = assert(vim.uv.fs_realpath(vim.fs.dirname(debug.getinfo(1, "S").source:sub(2))))
+local here = assert(vim.uv.fs_realpath(vim.fs.dirname(debug.getinfo(1, 'S').source:sub(2))))
 package.path = here .. '/?.lua;' .. package.path
 
 local editor = require('editor')
@@ -23,7 +23,14 @@ end
 --- Fails unless two values are the same.
 function _G.equal(found, expected, what)
   if not vim.deep_equal(found, expected) then
-    error(('%sexpected %s, found %s'):format(what and what .. ': ' or '', vim.inspect(expected), vim.inspect(found)), 2)
+    error(
+      ('%sexpected %s, found %s'):format(
+        what and what .. ': ' or '',
+        vim.inspect(expected),
+        vim.inspect(found)
+      ),
+      2
+    )
   end
 end
 
@@ -74,7 +81,14 @@ for _, one in ipairs(tests) do
   end
 end
 vim.fn.delete(editor.temporary, 'rf')
-print(('test result: %s. %d passed; %d failed (%s)'):format(#failed == 0 and 'ok' or 'FAILED', passed, #failed, name))
+print(
+  ('test result: %s. %d passed; %d failed (%s)'):format(
+    #failed == 0 and 'ok' or 'FAILED',
+    passed,
+    #failed,
+    name
+  )
+)
 io.stdout:write('\n')
 if #failed > 0 or passed == 0 then
   vim.cmd('cquit 1')

@@ -12,6 +12,20 @@ Editor.__index = Editor
 
 local count = 0
 
+local SCREEN = [[
+  local function screen()
+    local lines = {}
+    for row = 1, vim.o.lines do
+      local cells = {}
+      for column = 1, vim.o.columns do
+        cells[column] = vim.fn.screenstring(row, column)
+      end
+      lines[row] = (table.concat(cells):gsub('%s+$', ''))
+    end
+    return table.concat(lines, '\n')
+  end
+]]
+
 --- Makes a folder that is gone after the test.
 ---@param files table<string, string>
 ---@return string
@@ -59,7 +73,8 @@ function M.start(options)
     VMTEST_TEST_MARK = M.mark,
     TERM = 'xterm-256color',
   }
-  local cmd = { vim.env.VMTEST_NVIM, '--embed', '-n', '-i', 'NONE', '-u', options.init or (M.here .. '/init.lua') }
+  local cmd =
+    { vim.env.VMTEST_NVIM, '--embed', '-n', '-i', 'NONE', '-u', options.init or (M.here .. '/init.lua') }
   vim.list_extend(cmd, options.args or {})
   local self = setmetatable({ home = home }, Editor)
   self.channel = vim.fn.jobstart(cmd, {
@@ -116,7 +131,8 @@ function Editor:wait_for(limit, what, code, ...)
     return value and value ~= vim.NIL
   end, 20)
   if not ok then
-    local state = vim.rpcrequest(self.channel, 'nvim_get_mode').blocking and 'it waits for a key' or self:screen()
+    local state = vim.rpcrequest(self.channel, 'nvim_get_mode').blocking and 'it waits for a key'
+      or self:screen()
     error(('waited in vain for %s; the screen:\n%s'):format(what, state), 2)
   end
   return value
@@ -130,20 +146,6 @@ function Editor:see(text, limit)
   ]], text)
 end
 
-SCREEN = [[
-  local function screen()
-    local lines = {}
-    for row = 1, vim.o.lines do
-      local cells = {}
-      for column = 1, vim.o.columns do
-        cells[column] = vim.fn.screenstring(row, column)
-      end
-      lines[row] = (table.concat(cells):gsub('%s+$', ''))
-    end
-    return table.concat(lines, '\n')
-  end
-]]
-
 --- What the screen shows.
 function Editor:screen()
   return self:lua(SCREEN .. 'vim.cmd.redraw({ bang = true }) return screen()')
@@ -152,15 +154,19 @@ end
 --- Opens a file and waits until the server looks after it.
 function Editor:open(path)
   self:command('edit ' .. path)
-  self:wait('the server to attach', [[
+  self:wait(
+    'the server to attach',
+    [[
     local client = vim.lsp.get_clients({ name = 'vmtest', bufnr = 0 })[1]
     return client ~= nil and client.initialized == true
-  ]])
+  ]]
+  )
 end
 
 --- What the user answers to questions of one kind from now on, as a plugin for vim.ui.select would. Counts them.
 function Editor:answer(kind, choice)
-  self:lua([[
+  self:lua(
+    [[
     local kind, choice = ...
     _G.asked = _G.asked or {}
     _G.answers = _G.answers or {}
@@ -176,7 +182,10 @@ function Editor:answer(kind, choice)
       end
       done(nil, nil)
     end
-  ]], kind, choice)
+  ]],
+    kind,
+    choice
+  )
 end
 
 --- How often the user was asked.
@@ -221,14 +230,19 @@ end
 
 --- Waits until the output has a text.
 function Editor:reads(text, limit)
-  self:wait_for(limit or LIMIT, ('`%s` in the output'):format(text), [[
+  self:wait_for(
+    limit or LIMIT,
+    ('`%s` in the output'):format(text),
+    [[
     for _, buf in ipairs(vim.api.nvim_list_bufs()) do
       if vim.bo[buf].filetype == 'vmtest-output' then
         local lines = table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n')
         return lines:find(..., 1, true) ~= nil
       end
     end
-  ]], text)
+  ]],
+    text
+  )
 end
 
 --- Ends the editor, as its user would.

@@ -80,6 +80,39 @@ TEXT
     echo "$version" >"$root/.version"
 }
 
+# The linter is written in Lua, and the oldest Neovim runs it: its suite's library for files is made for that one.
+luacheck() {
+    local root=$home/luacheck
+    if [ -e "$root/.complete" ]; then return; fi
+    "$0" nvim-0.10
+    echo "fetch.sh: unpacking luacheck" >&2
+    apt_of_suite trixie
+    unpack "$root" '^lua-' lua-check
+    local native
+    native=$(dirname "$(find "$root" -path '*/lua/5.1/lfs.so')")
+    cat >"$root/main.lua" <<TEXT
+package.path = '$root/usr/share/lua/5.1/?.lua;$root/usr/share/lua/5.1/?/init.lua;' .. package.path
+package.cpath = '$native/?.so;' .. package.cpath
+require('luacheck.main')
+TEXT
+    cat >"$home/bin/luacheck" <<TEXT
+#!/bin/sh
+exec '$home/bin/nvim-0.10' --clean --headless -l '$root/main.lua' "\$@"
+TEXT
+    chmod +x "$home/bin/luacheck"
+    touch "$root/.complete"
+}
+
+# The formatter has no package; cargo builds it.
+stylua() {
+    local root=$home/stylua version=2.6.0
+    if [ "$(cat "$root/.version" 2>/dev/null)" = "$version" ]; then return; fi
+    echo "fetch.sh: building stylua $version" >&2
+    cargo install --quiet --locked --root "$root" --version "$version" stylua
+    ln -sf "$root/bin/stylua" "$home/bin/stylua"
+    echo "$version" >"$root/.version"
+}
+
 for name in "$@"; do
     apt_options=()
     # What the user put there is the user's.
@@ -87,6 +120,8 @@ for name in "$@"; do
     case $name in
     nvim-0.10) neovim nvim-0.10 trixie ;;
     nvim-newest) neovim nvim-newest sid ;;
+    luacheck) luacheck ;;
+    stylua) stylua ;;
     *) echo "fetch.sh: there is no $name" >&2; exit 2 ;;
     esac
 done

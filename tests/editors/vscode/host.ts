@@ -1,81 +1,108 @@
-// Runs the suite in `host/` inside the editor's extension host, with two folders open.
+// Runs the suites in `host/` inside the editor's extension host: one in a workspace of two folders that is trusted, one in
+// a workspace that is not.
 
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 
-import { Home, Serving, artefacts, browse, extension, installed, kernel, payload, remote, suite } from './machine.ts';
+import {
+  Home,
+  Serving,
+  artefacts,
+  browse,
+  code,
+  extension,
+  onSignal,
+  payload,
+  remote,
+  suite,
+  target,
+} from './machine.ts';
 
-const target = (name: string, command: string): string =>
-  `[[target]]\nname = '${name}'\nkernel = '${kernel}'\ncommand = '''\n${command}\n'''\n\n`;
+/** Longest time one suite may take. */
+const limit = 300_000;
 
-const home = new Home();
-home.write(
-  'one/vmtest.toml',
-  target('passes', "printf '\\033[32mgreen\\033[0m from %s\\n' \"$(uname -s)\"") +
-    target('fails', "echo 'src/main.c:2:5: error: no such thing'; exit 3") +
-    target('waits', 'touch started; until test -e go; do sleep 0.1; done'),
-);
-home.write('one/src/main.c', 'int main(void) {\n    thing();\n}\n');
-home.write('two/deep/vmtest.toml', target('elsewhere', 'true'));
-home.write('two/deep/notes.txt', 'first\n');
-const workspace = home.write(
-  'both.code-workspace',
-  JSON.stringify({ folders: [{ path: 'one' }, { path: 'two' }], settings: {} }),
-);
-
-const code = path.join(installed, 'node_modules/code-server/lib/vscode');
-const serving = await Serving.start(home, (port) => [
-  path.join(code, 'out/server-main.js'),
-  ...['--host', '127.0.0.1', '--port', String(port), '--without-connection-token'],
-  ...['--accept-server-license-terms', '--telemetry-level', 'off', '--enable-smoke-test-driver'],
-  ...['--server-data-dir', home.make('d'), '--user-data-dir', home.user, '--extensions-dir', home.extensions],
-]);
-const log = path.join(artefacts, 'host.log');
-fs.writeFileSync(log, '');
-let status = 1;
-try {
-  let ended: (code: number) => void = () => undefined;
-  const end = new Promise<number>((resolve) => {
-    ended = resolve;
-  });
-  const { browser, page } = await browse(
-    serving,
-    async (page) => {
-      await page.exposeFunction('codeAutomationExit', (code: number) => {
-        ended(code);
-      });
-      await page.exposeFunction('codeAutomationLog', (_type: string, args: unknown[]) => {
-        fs.appendFileSync(log, `${args.map(String).join(' ')}\n`);
-      });
-      page.on('close', () => {
-        ended(1);
-      });
-    },
-    `workspace=${workspace}&` +
-      payload([
-        ['extensionDevelopmentPath', remote(serving, extension)],
-        ['extensionTestsPath', remote(serving, path.join(suite, 'index.js'))],
-        ['enableProposedApi', ''],
-      ]),
+function trusted(home: Home): string {
+  home.write(
+    'one/vmtest.toml',
+    target('passes', 'printf \'\\033[32mgreen\\033[0m from %s\\n\' "$(uname -s)"') +
+      target('fails', "echo 'src/main.c:2:5: error: no such thing'; exit 3") +
+      target('waits', 'touch started; until test -e go; do sleep 0.1; done'),
   );
-  const tooLong = setTimeout(() => {
-    console.error('host.ts: no end after 5 minutes');
-    ended(1);
-  }, 300_000);
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => {
-      ended(1);
-    });
-  }
-  status = await end;
-  clearTimeout(tooLong);
-  void page;
-  await browser.close();
-} finally {
-  serving.stop();
-  if (fs.existsSync(home.report)) {
-    process.stdout.write(fs.readFileSync(home.report));
-  }
-  home.remove();
+  home.write('one/src/main.c', 'int main(void) {\n    thing();\n}\n');
+  home.write('two/deep/vmtest.toml', target('elsewhere', 'true'));
+  home.write('two/deep/notes.txt', 'first\n');
+  return home.write('both.code-workspace', JSON.stringify({ folders: [{ path: 'one' }, { path: 'two' }] }));
 }
-process.exit(status);
+
+/** A workspace that would like its own program to be started. */
+function untrusted(home: Home): string {
+  home.write('one/vmtest.toml', target('passes', 'touch ran'));
+  const program = home.write('one/program', `#!/bin/sh\ntouch '${home.work}/one/started'\n`);
+  fs.chmodSync(program, 0o755);
+  const settings = { 'vmtest.server.path': program };
+  home.write('one/.vscode/settings.json', JSON.stringify(settings));
+  return home.write('one.code-workspace', JSON.stringify({ folders: [{ path: 'one' }], settings }));
+}
+
+async function run(name: string, prepare: (home: Home) => string, flags: string[]): Promise<boolean> {
+  const home = new Home({ VMTEST_HOST_SUITE: name });
+  const workspace = prepare(home);
+  const log = path.join(artefacts, `host-${name}.log`);
+  fs.writeFileSync(log, '');
+  const serving = await Serving.start(home, `host-${name}`, (port) => [
+    path.join(code, 'lib/vscode/out/server-main.js'),
+    ...['--host', '127.0.0.1', '--port', String(port), '--without-connection-token'],
+    ...['--accept-server-license-terms', '--telemetry-level', 'off', '--enable-smoke-test-driver'],
+    ...['--server-data-dir', home.make('d'), '--user-data-dir', home.user],
+    ...['--extensions-dir', home.extensions],
+    ...flags,
+  ]);
+  const { promise, resolve } = ending();
+  const forget = onSignal(() => {
+    resolve(1);
+  });
+  const timer = setTimeout(() => {
+    console.error(`host.ts: ${name}: no end after ${limit / 1000} s`);
+    resolve(1);
+  }, limit);
+  try {
+    const browser = await browse(
+      serving,
+      async (page) => {
+        await page.exposeFunction('codeAutomationExit', resolve);
+        await page.exposeFunction('codeAutomationLog', (_type: string, args: unknown[]) => {
+          fs.appendFileSync(log, `${args.map(String).join(' ')}\n`);
+        });
+      },
+      `workspace=${workspace}&` +
+        payload([
+          ['extensionDevelopmentPath', remote(serving, extension)],
+          ['extensionTestsPath', remote(serving, path.join(suite, 'index.js'))],
+          ['enableProposedApi', ''],
+        ]),
+    );
+    const status = await promise;
+    await browser.close();
+    return status === 0;
+  } finally {
+    clearTimeout(timer);
+    forget();
+    serving.stop();
+    process.stdout.write(fs.existsSync(home.report) ? fs.readFileSync(home.report) : '');
+    home.remove();
+  }
+}
+
+function ending(): { promise: Promise<number>; resolve: (status: number) => void } {
+  let resolve: (status: number) => void = () => undefined;
+  const promise = new Promise<number>((one) => {
+    resolve = one;
+  });
+  return { promise, resolve };
+}
+
+const results = [
+  await run('trusted', trusted, ['--disable-workspace-trust']),
+  await run('untrusted', untrusted, []),
+];
+process.exit(results.every(Boolean) ? 0 : 1);

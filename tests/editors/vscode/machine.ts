@@ -1,40 +1,27 @@
-// What both kinds of tests need: an empty home, a server of the editor, a browser.
+// What all of these tests need: an empty home, a server of the editor, a browser.
 
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { chromium } from 'playwright-core';
 import type { Browser, Page } from 'playwright-core';
 
-/** Where `run.sh` has put the editor. */
-export const installed = required('VMTEST_EDITOR');
-/** The unpacked extension, as it is in the package. */
+/** Where the package code-server lies. */
+export const code = path.join(required('VMTEST_EDITOR'), 'node_modules/code-server');
+/** The extension, packaged and unpacked again. */
+export const vsix = required('VMTEST_VSIX');
 export const extension = required('VMTEST_EXTENSION');
-/** The suite for the extension host, bundled. */
+/** The suites for the extension host, bundled. */
 export const suite = required('VMTEST_SUITE');
-export const kernel = path.join(required('VMTEST_KERNELS'), 'stable/boot/vmlinuz');
-/** Screenshots go here. */
+/** Screenshots and logs go here. */
 export const artefacts = required('VMTEST_ARTEFACTS');
 
-export const settings = {
-  'workbench.startupEditor': 'none',
-  'workbench.tips.enabled': false,
-  'workbench.secondarySideBar.defaultVisibility': 'hidden',
-  'chat.disableAIFeatures': true,
-  'telemetry.telemetryLevel': 'off',
-  'update.mode': 'none',
-  'extensions.autoUpdate': false,
-  'extensions.autoCheckUpdates': false,
-  'extensions.ignoreRecommendations': true,
-  'git.enabled': false,
-  'files.simpleDialog.enable': true,
-  'terminal.integrated.gpuAcceleration': 'off',
-  'security.workspace.trust.startupPrompt': 'never',
-  'security.workspace.trust.banner': 'never',
-};
+const kernel = path.join(required('VMTEST_KERNELS'), 'stable/boot/vmlinuz');
 
 function required(name: string): string {
   const value = process.env[name];
@@ -42,6 +29,11 @@ function required(name: string): string {
     throw new Error(`${name} is not set; start this by run.sh`);
   }
   return value;
+}
+
+/** A target of a vmtest.toml; six lines and one for each line of its command. */
+export function target(name: string, command: string): string {
+  return `[[target]]\nname = '${name}'\nkernel = '${kernel}'\ncommand = '''\n${command}\n'''\n\n`;
 }
 
 /** A fresh place for one editor; short, because paths of sockets are. */
@@ -52,6 +44,11 @@ export class Home {
   readonly work = this.make('w');
   /** What a suite in the extension host says. */
   readonly report = path.join(this.dir, 'report');
+  private readonly extra: NodeJS.ProcessEnv;
+
+  constructor(extra: NodeJS.ProcessEnv = {}) {
+    this.extra = extra;
+  }
 
   make(...parts: string[]): string {
     const dir = path.join(this.dir, ...parts);
@@ -78,27 +75,29 @@ export class Home {
       XDG_STATE_HOME: this.make('h', 'state'),
       TMPDIR: this.make('t'),
       VMTEST_REPORT: this.report,
+      ...this.extra,
     };
   }
 
   remove(): void {
-    fs.rmSync(this.dir, { recursive: true, force: true });
+    // What still closes its files may still write some.
+    fs.rmSync(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
 
 /** A program that serves the editor on a port, in a process group of its own. */
 export class Serving {
-  private readonly pid: number;
   readonly port: number;
+  private readonly pid: number;
 
   private constructor(pid: number, port: number) {
     this.pid = pid;
     this.port = port;
   }
 
-  static async start(home: Home, args: (port: number) => string[]): Promise<Serving> {
+  static async start(home: Home, name: string, args: (port: number) => string[]): Promise<Serving> {
     const port = await freePort();
-    const log = fs.openSync(path.join(artefacts, `server-${port}.log`), 'w');
+    const log = fs.openSync(path.join(artefacts, `${name}-server.log`), 'w');
     const child = spawn(process.execPath, args(port), {
       env: home.environment(),
       stdio: ['ignore', log, log],
@@ -108,14 +107,11 @@ export class Serving {
     if (child.pid === undefined) {
       throw new Error('the server of the editor did not start');
     }
-    let exited = false;
-    child.once('exit', () => {
-      exited = true;
-    });
     while (!(await answers(port))) {
-      if (exited) {
-        throw new Error(`the server of the editor ended; see server-${port}.log`);
+      if (child.exitCode !== null) {
+        throw new Error(`the server of the editor ended; see ${name}-server.log`);
       }
+      await pause(50);
     }
     return new Serving(child.pid, port);
   }
@@ -129,32 +125,40 @@ export class Serving {
   }
 }
 
+/** Starts a program of the editor and waits for its end. */
+export async function finish(home: Home, args: string[]): Promise<void> {
+  const child = spawn(process.execPath, args, { env: home.environment(), stdio: 'inherit' });
+  const [status] = (await once(child, 'exit')) as [number | null];
+  if (status !== 0) {
+    throw new Error(`${args.join(' ')}: exit ${String(status)}`);
+  }
+}
+
 async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => {
-        resolve(port);
-      });
-    });
-  });
+  const server = net.createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 async function answers(port: number): Promise<boolean> {
   try {
     return (await fetch(`http://127.0.0.1:${port}/version`)).status < 500;
   } catch {
-    // Asked again at once, but for a moment in which the server gets the processor.
-    await new Promise((resolve) => setTimeout(resolve, 50));
     return false;
   }
 }
 
-/** A page that opens `query` of the editor, in a browser of its own. */
-export async function browse(serving: Serving, prepare: (page: Page) => Promise<void>, query: string) {
-  const browser: Browser = await chromium.launch({
+/** Opens the editor in a browser of its own; `prepare` sees the page before there is anything on it. */
+export async function browse(
+  serving: Serving,
+  prepare: (page: Page) => Promise<void>,
+  query: string,
+): Promise<Browser> {
+  const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: [
       '--no-sandbox',
@@ -171,7 +175,7 @@ export async function browse(serving: Serving, prepare: (page: Page) => Promise<
   page.setDefaultTimeout(90_000);
   await prepare(page);
   await page.goto(`http://127.0.0.1:${serving.port}/?${query}`);
-  return { browser, page };
+  return browser;
 }
 
 export function payload(entries: [string, string][]): string {
@@ -180,4 +184,17 @@ export function payload(entries: [string, string][]): string {
 
 export function remote(serving: Serving, file: string): string {
   return `vscode-remote://127.0.0.1:${serving.port}${file}`;
+}
+
+/** Whoever stops the tests stops what they started; the result takes the handlers away again. */
+export function onSignal(stop: () => void): () => void {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) {
+    process.on(signal, stop);
+  }
+  return () => {
+    for (const signal of signals) {
+      process.off(signal, stop);
+    }
+  };
 }

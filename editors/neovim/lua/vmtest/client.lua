@@ -140,7 +140,7 @@ function M.project(client)
   return vim.fs.joinpath(client.config.root_dir, FILE)
 end
 
---- Calls `done` with the project's server and the buffer of its vmtest.toml, both loaded and started where they were not.
+--- Calls `done` with the project's server and the buffer of its vmtest.toml; loads and starts what was not there.
 ---@param path string
 ---@param done fun(client: vim.lsp.Client, buf: integer)
 function M.ensure(path, done)

@@ -76,7 +76,9 @@ function M.run(args)
   end
   local most = subcommand.targets or 0
   if (most >= 0 and #names > most) or (bang and #names > 0) then
-    return complain((':Vmtest %s takes %s here'):format(word, most == 1 and not bang and 'one target' or 'no target'))
+    return complain(
+      (':Vmtest %s takes %s here'):format(word, most == 1 and not bang and 'one target' or 'no target')
+    )
   end
   subcommand.run(names, bang)
 end
@@ -120,7 +122,7 @@ end
 function M.complete(lead, line, position)
   local before = line:sub(1, position - #lead)
   local given = vim.trim(before:gsub('^.-Vmtest!?', ''))
-  local candidates = {}
+  local candidates
   if given == '' then
     candidates = M.names()
     candidates[#candidates + 1] = 'run!'

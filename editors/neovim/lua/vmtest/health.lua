@@ -12,7 +12,8 @@ local function neovim()
   end
   health.ok(version)
   health.info('vim.lsp.config: ' .. (vim.lsp.config and 'used' or 'not there before 0.11, done without'))
-  health.info('vim.lsp.codelens.enable: ' .. (vim.lsp.codelens.enable and 'used' or 'not there before 0.12, done without'))
+  local lenses = vim.lsp.codelens.enable and 'used' or 'not there before 0.12, done without'
+  health.info('vim.lsp.codelens.enable: ' .. lenses)
 end
 
 local function settings()

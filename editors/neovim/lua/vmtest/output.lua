@@ -191,7 +191,8 @@ function M.event(path, event)
     if nothing then
       return -- It never began.
     end
-    block = { filter = report.filter(), broken = false, spool = {}, spooled = 0, left_out = false, done = false }
+    block =
+      { filter = report.filter(), broken = false, spool = {}, spooled = 0, left_out = false, done = false }
     it.blocks[id] = block
     it.order[#it.order + 1] = id
     it:put_lines(id, { report.title(event.target) })

@@ -36,22 +36,23 @@ local function items(client_id, wanted)
   local running = vim.lsp.get_client_by_id(client_id)
   local project = running and client.project(running)
   local namespace = vim.lsp.diagnostic.get_namespace(client_id)
-  local found = vim.tbl_filter(function(diagnostic)
-    return wanted(diagnostic, vim.fs.normalize(vim.api.nvim_buf_get_name(diagnostic.bufnr)) == project)
-  end, vim.diagnostic.get(nil, { namespace = namespace }))
-  -- Places in the sources first: there is what to mend.
-  local rank = {}
-  for _, diagnostic in ipairs(found) do
-    local name = vim.api.nvim_buf_get_name(diagnostic.bufnr)
-    rank[diagnostic] = (vim.fs.normalize(name) == project and '1' or '0') .. name
+  local function is_config(buf)
+    return vim.fs.normalize(vim.api.nvim_buf_get_name(buf)) == project
   end
-  table.sort(found, function(a, b)
-    if rank[a] ~= rank[b] then
-      return rank[a] < rank[b]
-    end
-    return a.lnum == b.lnum and a.col < b.col or a.lnum < b.lnum
+  local list = vim.diagnostic.toqflist(vim.tbl_filter(function(diagnostic)
+    return wanted(diagnostic, is_config(diagnostic.bufnr))
+  end, vim.diagnostic.get(nil, { namespace = namespace })))
+  local places = {}
+  for place, item in ipairs(list) do
+    places[item] = place + (is_config(item.bufnr) and #list or 0)
+    -- A list has lines. The rest is in the diagnostic, where the entry leads to.
+    item.text = item.text:match('^[^\n]*')
+  end
+  -- Places in the sources first: there is what to mend.
+  table.sort(list, function(a, b)
+    return places[a] < places[b]
   end)
-  return vim.diagnostic.toqflist(found)
+  return list
 end
 
 local function fill(client_id)
@@ -131,7 +132,8 @@ function M.check(path)
     if (seen[running.id] or {})[uri] and seen[running.id][uri] >= version then
       return show()
     end
-    waiting[#waiting + 1] = { client_id = running.id, uri = uri, version = version, done = vim.schedule_wrap(show) }
+    waiting[#waiting + 1] =
+      { client_id = running.id, uri = uri, version = version, done = vim.schedule_wrap(show) }
   end)
 end
 

@@ -66,7 +66,8 @@ function M.headline(finished)
   return headline and headline(finished) or ('Did not pass: %s'):format(finished.verdict)
 end
 
-local phases = { booting = '===> Booting', booted = '===> Setting up VM', command_started = '===> Running command' }
+local phases =
+  { booting = '===> Booting', booted = '===> Setting up VM', command_started = '===> Running command' }
 
 --- Lines for an event other than `output`; none for most.
 ---@param event table

@@ -62,8 +62,11 @@ local function summary(run)
     return one and ('%s passed in %s'):format(one.name, report.seconds(one.finished.durations.total_seconds))
       or ('all %d targets passed'):format(run.count)
   end
-  return #failed == 1 and run.count == 1 and failed[1]
-    or ('%d of %d targets did not pass; %s'):format(#failed, run.count, failed[1]),
+  return #failed == 1 and run.count == 1 and failed[1] or ('%d of %d targets did not pass; %s'):format(
+    #failed,
+    run.count,
+    failed[1]
+  ),
     true
 end
 

@@ -1,5 +1,5 @@
---- Whether the user lets a project's vmtest.toml run. Remembered by the file's path and content; what is saved from this
---- editor keeps the trust, what changes the file elsewhere ends it.
+--- Whether the user lets a project's vmtest.toml run. Remembered by the file's path and content; what is saved from
+--- this editor keeps the trust, what changes the file elsewhere ends it.
 
 local client = require('vmtest.client')
 

@@ -9,7 +9,8 @@ test('attaches to vmtest.toml', function()
 end)
 
 test('does not attach to any other TOML file', function()
-  local dir = editor.project({ ['vmtest.toml'] = TARGET, ['Cargo.toml'] = '[package]\n', ['not-vmtest.toml'] = '' })
+  local dir =
+    editor.project({ ['vmtest.toml'] = TARGET, ['Cargo.toml'] = '[package]\n', ['not-vmtest.toml'] = '' })
   local vim_ = editor.start()
   for _, name in ipairs({ 'Cargo.toml', 'not-vmtest.toml' }) do
     vim_:command('edit ' .. dir .. '/' .. name)

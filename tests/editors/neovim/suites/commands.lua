@@ -32,7 +32,10 @@ test('an unknown subcommand is said, with those that there are', function()
   local vim_ = open()
   vim_:lua('vim.notify = function(message) _G.said = message end')
   vim_:command('Vmtest rum')
-  equal(vim_:lua('return _G.said'), 'vmtest: there is no :Vmtest rum; there is check, last, output, run, shell, stop, trust')
+  equal(
+    vim_:lua('return _G.said'),
+    'vmtest: there is no :Vmtest rum; there is check, last, output, run, shell, stop, trust'
+  )
 end)
 
 test('an unknown target is said by the server', function()
@@ -48,10 +51,13 @@ test('`:Vmtest check` puts the problems of the shown text into the quickfix list
   vim_:type('Gotimeuot = "1s"<Esc>')
   vim_:wait('the text', "return vim.fn.getline('$') ~= '' and vim.fn.mode() == 'n'")
   vim_:command('Vmtest check')
-  local items = vim_:wait('the quickfix list', [[
+  local items = vim_:wait(
+    'the quickfix list',
+    [[
     local list = vim.fn.getqflist({ items = 1, title = 1 })
     return list.title == 'vmtest check' and list.items
-  ]])
+  ]]
+  )
   equal(#items, 1)
   equal(items[1].lnum, 5)
   contains(items[1].text, 'timeuot')
@@ -71,7 +77,14 @@ test('`:checkhealth vmtest` tells about Neovim, the server, trust and the machin
   local vim_ = open()
   vim_:command('checkhealth vmtest')
   local text = vim_:lua("return table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), '\\n')")
-  for _, part in ipairs({ 'Neovim', vim.env.VMTEST_BIN, 'running for', 'is not trusted', 'QEMU', 'vim.g.vmtest is fine' }) do
+  for _, part in ipairs({
+    'Neovim',
+    vim.env.VMTEST_BIN,
+    'running for',
+    'is not trusted',
+    'QEMU',
+    'vim.g.vmtest is fine',
+  }) do
     contains(text, part)
   end
   equal(text:find('ERROR', 1, true), nil)
@@ -103,7 +116,7 @@ test('the help has every subcommand, setting and map, and no dead link', functio
   vim_:lua('vim.opt.runtimepath:prepend(...)', vim.fs.dirname(doc))
   local text = editor.read(doc .. '/vmtest.txt')
   for link in text:gmatch('|([^|%s]+)|') do
-    local ok = vim_:lua("return (pcall(vim.cmd.help, ...))", link)
+    local ok = vim_:lua('return (pcall(vim.cmd.help, ...))', link)
     -- What only a newer Neovim has is not in the older one's help.
     local newer = link:find('^vim%.lsp%.config') or link:find('^vim%.pack') or link:find('^vim%.lsp%.enable')
     assert(ok or newer, 'dead link: ' .. link)

@@ -20,7 +20,9 @@ end
 
 test('works from the runtime path', function()
   local home = editor.project({
-    ['init.lua'] = ('vim.opt.runtimepath:prepend(%q)\nvim.g.vmtest = { cmd = vim.env.VMTEST_BIN }\n'):format(PLUGIN),
+    ['init.lua'] = ('vim.opt.runtimepath:prepend(%q)\nvim.g.vmtest = { cmd = vim.env.VMTEST_BIN }\n'):format(
+      PLUGIN
+    ),
   })
   local vim_ = editor.start({ home = home, init = home .. '/init.lua' })
   local doc = editor.project({ ['.keep'] = '' })

@@ -1,21 +1,26 @@
 local editor = require('editor')
 
 test('diagnostics of the server are shown at their place', function()
-  local dir = editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
+  local dir =
+    editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
   local vim_ = editor.start()
   vim_:open(dir .. '/vmtest.toml')
-  local found = vim_:wait('a diagnostic', [[
+  local found = vim_:wait(
+    'a diagnostic',
+    [[
     for _, diagnostic in ipairs(vim.diagnostic.get(0)) do
       if diagnostic.lnum == 2 then return diagnostic end
     end
-  ]])
+  ]]
+  )
   contains(found.message, 'kernal')
   contains(found.message, 'kernel')
   equal(found.source, 'vmtest')
 end)
 
 test('diagnostics follow what is typed', function()
-  local dir = editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
+  local dir =
+    editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
   local vim_ = editor.start()
   vim_:open(dir .. '/vmtest.toml')
   vim_:wait('a diagnostic', 'return #vim.diagnostic.get(0) > 0')
@@ -28,7 +33,10 @@ test('keys are completed by omni completion', function()
   local vim_ = editor.start()
   vim_:open(dir .. '/vmtest.toml')
   vim_:type('4GA<C-x><C-o>')
-  vim_:wait('the menu', "return vim.tbl_contains(vim.tbl_map(function(item) return item.abbr end, vim.fn.complete_info({'items'}).items), 'command')")
+  vim_:wait(
+    'the menu',
+    "return vim.tbl_contains(vim.tbl_map(function(item) return item.abbr end, vim.fn.complete_info({'items'}).items), 'command')"
+  )
   vim_:type('<Esc>')
 end)
 
@@ -46,9 +54,10 @@ test('lenses are drawn over every target', function()
 end)
 
 test('lenses stay away when the user does not want them', function()
-  local dir = editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
+  local dir =
+    editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
   local vim_ = editor.start()
-  vim_:lua("vim.g.vmtest = { cmd = vim.env.VMTEST_BIN, codelens = false }")
+  vim_:lua('vim.g.vmtest = { cmd = vim.env.VMTEST_BIN, codelens = false }')
   vim_:open(dir .. '/vmtest.toml')
   vim_:wait('a diagnostic', 'return #vim.diagnostic.get(0) > 0')
   equal(vim_:screen():find('▶', 1, true), nil)

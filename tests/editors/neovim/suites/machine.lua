@@ -57,28 +57,37 @@ test('the places that failed are diagnostics in the sources and the quickfix lis
   vim_:command('Vmtest! run')
   equal(vim_:finished(1, LIMIT), { places = 'failed' })
   vim_:wait('both places in the quickfix list', 'return #vim.fn.getqflist() == 2')
-  vim_:command('cfirst')
+  vim_:command('silent cfirst')
   equal(vim_:lua('return vim.api.nvim_buf_get_name(0)'), dir .. '/src/main.c')
   equal(vim_:lua('return vim.api.nvim_win_get_cursor(0)'), { 2, 4 })
   contains(vim_:lua('return vim.diagnostic.get(0)[1].message'), 'oops is not declared')
-  vim_:command('clast')
+  vim_:command('silent clast')
   contains(vim_:lua('return vim.diagnostic.get(0)[1].message'), 'Command failed with exit code: 3')
-  contains(vim_:output(), 'src/main.c:2:5: error: oops is not declared\nCommand failed with exit code: 3\nFAILED')
+  contains(
+    vim_:output(),
+    'src/main.c:2:5: error: oops is not declared\nCommand failed with exit code: 3\nFAILED'
+  )
 end)
 
 test('`:Vmtest stop` stops the machine', function()
   local vim_ = open({ ['vmtest.toml'] = target('long', 'echo up; sleep 1000') })
   vim_:command('Vmtest! run')
   vim_:reads('===> Booting', LIMIT)
-  assert(vim.wait(LIMIT, function()
-    return table.concat(editor.processes(), '\n'):find('qemu-system', 1, true) ~= nil
-  end, 20), 'QEMU is not seen')
+  assert(
+    vim.wait(LIMIT, function()
+      return table.concat(editor.processes(), '\n'):find('qemu-system', 1, true) ~= nil
+    end, 20),
+    'QEMU is not seen'
+  )
   vim_:command('Vmtest stop')
   equal(vim_:finished(1, LIMIT), { long = 'cancelled' })
   vim_:reads('Cancelled')
-  assert(vim.wait(LIMIT, function()
-    return table.concat(editor.processes(), '\n'):find('qemu-system', 1, true) == nil
-  end, 20), 'QEMU is still there')
+  assert(
+    vim.wait(LIMIT, function()
+      return table.concat(editor.processes(), '\n'):find('qemu-system', 1, true) == nil
+    end, 20),
+    'QEMU is still there'
+  )
 end)
 
 test('leaving the editor takes the machine along', function()
@@ -86,9 +95,12 @@ test('leaving the editor takes the machine along', function()
   vim_:command('Vmtest! run')
   vim_:reads('===> Booting', LIMIT)
   vim_:quit()
-  assert(vim.wait(LIMIT, function()
-    return #editor.processes() == 0
-  end, 20), 'still there: ' .. table.concat(editor.processes(), '; '))
+  assert(
+    vim.wait(LIMIT, function()
+      return #editor.processes() == 0
+    end, 20),
+    'still there: ' .. table.concat(editor.processes(), '; ')
+  )
 end)
 
 test('targets that run at once do not mix their output', function()
@@ -100,13 +112,16 @@ test('targets that run at once do not mix their output', function()
   vim_:lua('vim.g.vmtest = { cmd = vim.env.VMTEST_BIN, jobs = 2 }')
   vim_:command('Vmtest! run')
   equal(vim_:finished(1, LIMIT), { a = 'passed', b = 'passed' })
-  vim_:wait('both verdicts', [[
+  vim_:wait(
+    'both verdicts',
+    [[
     for _, buf in ipairs(vim.api.nvim_list_bufs()) do
       if vim.bo[buf].filetype == 'vmtest-output' then
         return select(2, table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n'):gsub('PASS', '')) == 2
       end
     end
-  ]])
+  ]]
+  )
   for _, name in ipairs({ 'a', 'b' }) do
     contains(vim_:output(), ('===> Running command\n%s 1\n%s 2\n%s 3\nPASS'):format(name, name, name))
   end

@@ -7,7 +7,8 @@ local BAD = '[[target]]\nname = "one"\nkernel = "text"\ncommand = "true"\n\n'
   .. '[[target]]\nname = "another one"\nkernel = "text"\ncommand = "true"\n'
 
 local function open()
-  local dir = editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n', ['main.c'] = 'int main;\n' })
+  local dir =
+    editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n', ['main.c'] = 'int main;\n' })
   local vim_ = editor.start()
   vim_:answer('vmtest.trust', 'Trust')
   vim_:listen()
@@ -54,7 +55,8 @@ test('`:Vmtest last` repeats the last run from anywhere', function()
 end)
 
 test('a run from a source file needs no open vmtest.toml', function()
-  local dir = editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n', ['src/main.c'] = 'int main;\n' })
+  local dir =
+    editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n', ['src/main.c'] = 'int main;\n' })
   local vim_ = editor.start()
   vim_:answer('vmtest.trust', 'Trust')
   vim_:listen()
@@ -86,7 +88,7 @@ test('a run never takes the focus, and leaves the mode alone', function()
   vim_:see('FAILED')
   equal(vim_:lua('return { vim.api.nvim_get_current_win(), vim.api.nvim_win_get_cursor(0) }'), before)
   equal(vim_:lua('return vim.fn.mode()'), 'i')
-  equal(vim_:lua("return #vim.api.nvim_tabpage_list_wins(0)"), 2)
+  equal(vim_:lua('return #vim.api.nvim_tabpage_list_wins(0)'), 2)
 end)
 
 test('a second run takes the same window and an empty buffer', function()
@@ -97,7 +99,7 @@ test('a second run takes the same window and an empty buffer', function()
   vim_:finished(2)
   vim_:reads('=> another one')
   equal(vim_:output():find('=> one', 1, true), nil)
-  equal(vim_:lua("return #vim.api.nvim_tabpage_list_wins(0)"), 2)
+  equal(vim_:lua('return #vim.api.nvim_tabpage_list_wins(0)'), 2)
 end)
 
 test('`:Vmtest output` brings the output back after its window was closed', function()
@@ -124,14 +126,17 @@ test('a failure is a diagnostic on its target and an entry of the quickfix list'
   local vim_ = open()
   vim_:command([[Vmtest run another\ one]])
   vim_:finished(1)
-  local items = vim_:wait('the quickfix list', [[
+  local items = vim_:wait(
+    'the quickfix list',
+    [[
     local list = vim.fn.getqflist({ items = 1, title = 1 })
     return list.title == 'vmtest' and #list.items > 0 and list.items
-  ]])
+  ]]
+  )
   equal(#items, 1)
   equal(items[1].lnum, 6)
   contains(items[1].text, 'Boot failed')
-  vim_:command('cfirst')
+  vim_:command('silent cfirst')
   contains(vim_:lua('return vim.api.nvim_buf_get_name(0)'), 'vmtest.toml')
 end)
 
@@ -158,7 +163,9 @@ test('the lens of the log opens it', function()
   vim_:finished(1)
   vim_:see('✗')
   vim_:type('gg')
-  vim_:wait('the log', [[
+  vim_:wait(
+    'the log',
+    [[
     if not _G.tried then
       _G.tried = true
       vim.lsp.codelens.run()
@@ -166,7 +173,8 @@ test('the lens of the log opens it', function()
     for _, win in ipairs(vim.api.nvim_list_wins()) do
       if vim.api.nvim_buf_get_name(vim.api.nvim_win_get_buf(win)):find('%.log$') then return true end
     end
-  ]])
+  ]]
+  )
 end)
 
 test('the statusline says what runs, and nothing when nothing does', function()

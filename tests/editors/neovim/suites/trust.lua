@@ -20,11 +20,14 @@ test('nothing runs without trust', function()
   vim_:wait('the question', 'return #_G.asked == 1')
   vim_:see('nothing runs without your trust')
   -- Also the server was not told.
-  local refused = vim_:wait('the refusal', [[
+  local refused = vim_:wait(
+    'the refusal',
+    [[
     local client = vim.lsp.get_clients({ name = 'vmtest' })[1]
     local answer = vim.lsp.buf_request_sync(0, 'vmtest/run', { uri = vim.uri_from_bufnr(0) }, 5000)
     return answer[client.id].err or answer[client.id].error
-  ]])
+  ]]
+  )
   equal(refused.data, { reason = 'untrusted' })
   equal(vim_:lua('return #_G.finished'), 0)
 end)
