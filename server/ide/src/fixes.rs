@@ -135,6 +135,9 @@ impl Analysis {
     /// Moves a key to the table that it belongs into.
     fn relocate(&self, key: &Range<usize>) -> Option<Cure> {
         let field = self.field_at(key.start)?;
+        if field.entry.is_none() {
+            return self.into_target(&field);
+        }
         let entry = field.entry.filter(|entry| field.inline == 0 && entry.path.len() == 1)?;
         let meant = suggest(field.parent, &field.part.name)?;
         let parent = meant.parent_path().filter(|parent| !parent.contains('*'))?;
@@ -160,6 +163,16 @@ impl Analysis {
             vec![Edit::delete(removal), insertion]
         };
         Some((format!("Move it to `{}`", meant.header()), edits))
+    }
+
+    /// `[vm]` below a target becomes `[target.vm]`.
+    fn into_target(&self, field: &Field<'_>) -> Option<Cure> {
+        let start = field.part.range.start;
+        let below_target = self.sections().next().is_some_and(|first| first.range.start < start);
+        let meant =
+            suggest(field.parent, &field.part.name).filter(|_| below_target && field.parent.is_none())?;
+        (meant.parent_path() == Some("target") && meant.name() == field.part.name)
+            .then(|| (format!("Change it to `[{}]`", meant.path), vec![Edit::insert(start, "target.")]))
     }
 
     /// A line after the last one of a table.

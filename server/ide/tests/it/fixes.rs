@@ -170,6 +170,26 @@ fn a_key_of_the_target_moves_out_of_its_table() {
 }
 
 #[test]
+fn a_table_of_the_target_is_made_one() {
+    check(
+        "[[target]]\nname = \"a\"\nkernel = \"k\"\ncommand = \"c\"\n[v$0m]\nmemory = \"1G\"\n",
+        expect![[r###"
+        ## Change it to `[target.vm]` *
+        [[target]]
+        name = "a"
+        kernel = "k"
+        command = "c"
+        [target.vm]
+        memory = "1G"
+    "###]],
+    );
+    check(
+        "[v$0m]\nmemory = \"1G\"\n[[target]]\nname = \"a\"\nkernel = \"k\"\ncommand = \"c\"\n",
+        expect![[""]],
+    );
+}
+
+#[test]
 fn what_a_target_lacks_is_added() {
     check(
         "[[tar$0get]]\nkernel = \"k\"\ncommand = \"c\"\n",
