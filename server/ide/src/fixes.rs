@@ -136,7 +136,7 @@ impl Analysis {
     fn relocate(&self, key: &Range<usize>) -> Option<Cure> {
         let field = self.field_at(key.start)?;
         if field.entry.is_none() {
-            return self.into_target(&field);
+            return self.move_table(&field);
         }
         let entry = field.entry.filter(|entry| field.inline == 0 && entry.path.len() == 1)?;
         let meant = suggest(field.parent, &field.part.name)?;
@@ -166,7 +166,7 @@ impl Analysis {
     }
 
     /// `[vm]` below a target becomes `[target.vm]`.
-    fn into_target(&self, field: &Field<'_>) -> Option<Cure> {
+    fn move_table(&self, field: &Field<'_>) -> Option<Cure> {
         let start = field.part.range.start;
         let below_target = self.sections().next().is_some_and(|first| first.range.start < start);
         let meant =
