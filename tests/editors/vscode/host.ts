@@ -19,7 +19,7 @@ import {
 } from './machine.ts';
 
 /** Longest time one suite may take. */
-const limit = 300_000;
+const limit = 600_000;
 
 function trusted(home: Home): string {
   home.write(

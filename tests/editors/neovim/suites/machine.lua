@@ -61,8 +61,9 @@ test('the places that failed are diagnostics in the sources and the quickfix lis
   equal(vim_:lua('return vim.api.nvim_buf_get_name(0)'), dir .. '/src/main.c')
   equal(vim_:lua('return vim.api.nvim_win_get_cursor(0)'), { 2, 4 })
   contains(vim_:lua('return vim.diagnostic.get(0)[1].message'), 'oops is not declared')
+  equal(vim_:lua('return vim.fn.getqflist()[2].text'), 'Command failed with exit code: 3')
   vim_:command('silent clast')
-  contains(vim_:lua('return vim.diagnostic.get(0)[1].message'), 'Command failed with exit code: 3')
+  equal(vim_:lua('return vim.api.nvim_buf_get_name(0)'), dir .. '/vmtest.toml')
   contains(
     vim_:output(),
     'src/main.c:2:5: error: oops is not declared\nCommand failed with exit code: 3\nFAILED'

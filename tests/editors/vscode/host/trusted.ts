@@ -123,7 +123,9 @@ describe('in a workspace of two folders', () => {
     await run;
   });
 
-  it('all targets of all files run, and the same again', async () => {
+  it('all targets of all files run, and the same again', async function () {
+    // Eight machines.
+    this.timeout(300_000);
     await fs.writeFile(inFolder(0, 'go'), '');
     const names = ['passes', 'fails', 'waits', 'elsewhere'];
     const expected = ['passed', 'failed', 'passed', 'passed'];
@@ -143,22 +145,12 @@ describe('in a workspace of two folders', () => {
     await vscode.commands.executeCommand('vscode.startContinuousTestRun', api.profile, items);
     const ended = end(api, 'elsewhere');
     const notes = vscode.Uri.file(path.join(path.dirname(two().fsPath), 'notes.txt'));
-    // When the editor has not told the extension yet, one save is too early.
-    let edits = 0;
-    const save = async (): Promise<undefined> => {
-      const document = await vscode.workspace.openTextDocument(notes);
-      const edit = new vscode.WorkspaceEdit();
-      edits += 1;
-      edit.insert(notes, new vscode.Position(0, 0), `${edits}\n`);
-      await vscode.workspace.applyEdit(edit);
-      await document.save();
-      return undefined;
-    };
-    const verdict = await eventually('a run', async () => {
-      await save();
-      return Promise.race([ended.then((one) => one.verdict), limit(10_000)]);
-    });
-    assert.equal(verdict, 'passed');
+    const document = await vscode.workspace.openTextDocument(notes);
+    const edit = new vscode.WorkspaceEdit();
+    edit.insert(notes, new vscode.Position(0, 0), 'more\n');
+    await vscode.workspace.applyEdit(edit);
+    await document.save();
+    assert.equal((await ended).verdict, 'passed');
     await vscode.commands.executeCommand('vscode.stopContinuousTestRun', items);
   });
 
@@ -192,11 +184,3 @@ describe('in a workspace of two folders', () => {
     assert.notEqual(after, before);
   });
 });
-
-function limit(milliseconds: number): Promise<undefined> {
-  return new Promise((resolve) => {
-    setTimeout(() => {
-      resolve(undefined);
-    }, milliseconds);
-  });
-}
