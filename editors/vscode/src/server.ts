@@ -1,0 +1,181 @@
+// The language server: which one, when it starts, and what it is told of trust.
+
+import * as vscode from 'vscode';
+import { LanguageClient, State, TransportKind } from 'vscode-languageclient/node';
+import type { Middleware, StaticFeature } from 'vscode-languageclient/node';
+
+import { findServer } from './lookup';
+import type { Found } from './lookup';
+import { didChangeTrust, runEvent } from './protocol';
+import type { RunEvent } from './protocol';
+
+export const fileName = 'vmtest.toml';
+
+export class Server implements vscode.Disposable {
+  readonly log = vscode.window.createOutputChannel('vmtest Language Server', { log: true });
+  /** What was started, or would have been but for an error. */
+  private found: Found | undefined;
+  private client: LanguageClient | undefined;
+  /** Starts and stops, one after the other. */
+  private queue = Promise.resolve();
+
+  private readonly started = new vscode.EventEmitter<void>();
+  private readonly stopped = new vscode.EventEmitter<void>();
+  private readonly heard = new vscode.EventEmitter<RunEvent>();
+  /** The server answers from now on. */
+  readonly onDidStart = this.started.event;
+  /** The server is gone, and its runs with it. */
+  readonly onDidStop = this.stopped.event;
+  readonly onRunEvent = this.heard.event;
+
+  constructor(
+    private readonly context: vscode.ExtensionContext,
+    private readonly middleware: Middleware,
+  ) {}
+
+  /** The client, once the server answers. */
+  get running(): LanguageClient | undefined {
+    return this.client?.state === State.Running ? this.client : undefined;
+  }
+
+  /** The program that serves, also for terminals; none when none was found. */
+  get program(): string | undefined {
+    return this.found?.program;
+  }
+
+  start(): Promise<void> {
+    return this.enqueue(() => this.startNow());
+  }
+
+  restart(): Promise<void> {
+    return this.enqueue(async () => {
+      await this.stopNow();
+      await this.startNow();
+    });
+  }
+
+  /** Trust was granted. The same server is told; where another one would be started now, it is. */
+  async trust(): Promise<void> {
+    const found = await this.find();
+    if ('program' in found && found.program === this.found?.program && this.running !== undefined) {
+      await this.running.sendNotification(didChangeTrust, { trusted: true });
+    } else {
+      await this.restart();
+    }
+  }
+
+  /** Waits for the server to be gone; the editor gives an extension a few seconds for it. */
+  stop(): Promise<void> {
+    return this.enqueue(() => this.stopNow());
+  }
+
+  dispose(): void {
+    for (const part of [this.started, this.stopped, this.heard, this.log]) {
+      part.dispose();
+    }
+  }
+
+  private enqueue(work: () => Promise<void>): Promise<void> {
+    this.queue = this.queue.then(work).catch((error: unknown) => {
+      // The language client has said it; here it is kept.
+      this.log.error(String(error));
+    });
+    return this.queue;
+  }
+
+  private find(): ReturnType<typeof findServer> {
+    return findServer({
+      setting: settings().get<string>('server.path', '').trim(),
+      bundled: this.context.asAbsolutePath('server/vmtest'),
+      path: process.env.PATH ?? '',
+      trusted: vscode.workspace.isTrusted,
+    });
+  }
+
+  private async startNow(): Promise<void> {
+    const found = await this.find();
+    this.found = 'program' in found ? found : undefined;
+    await vscode.commands.executeCommand('setContext', 'vmtest.hasServer', this.found !== undefined);
+    if ('reason' in found) {
+      this.log.error(found.reason);
+      void this.offer(found.reason, found.isSetting);
+      return;
+    }
+    this.log.info(`starting ${found.program} (${found.origin})`);
+    const client = new LanguageClient(
+      'vmtest',
+      'vmtest Language Server',
+      { command: found.program, args: ['lsp'], transport: TransportKind.stdio },
+      {
+        // By name alone: whatever language another extension makes of it.
+        documentSelector: [{ scheme: 'file', pattern: `**/${fileName}` }],
+        outputChannel: this.log,
+        middleware: this.middleware,
+        initializationOptions: {
+          trusted: vscode.workspace.isTrusted,
+          jobs: settings().get<number | null>('jobs', null),
+        },
+      },
+    );
+    client.registerFeature(announcement);
+    client.onNotification(runEvent, (event) => {
+      this.heard.fire(event);
+    });
+    client.onDidChangeState(({ oldState, newState }) => {
+      if (newState === State.Running) {
+        this.started.fire();
+      } else if (oldState === State.Running) {
+        this.stopped.fire();
+      }
+    });
+    this.client = client;
+    await client.start();
+  }
+
+  private async stopNow(): Promise<void> {
+    const client = this.client;
+    this.client = undefined;
+    if (client !== undefined) {
+      await client.dispose();
+    }
+  }
+
+  private async offer(reason: string, isSetting: boolean): Promise<void> {
+    if (!vscode.workspace.isTrusted) {
+      const trust = 'Manage Workspace Trust';
+      if ((await vscode.window.showWarningMessage(`vmtest: ${reason}`, trust)) === trust) {
+        await vscode.commands.executeCommand('workbench.trust.manage');
+      }
+      return;
+    }
+    const [openSetting, tryAgain] = ['Open Setting', 'Try Again'];
+    const cure = isSetting
+      ? ''
+      : ' Build it in its source with `cargo install --path server/cli`, or say where it is.';
+    const answer = await vscode.window.showErrorMessage(`vmtest: ${reason}${cure}`, openSetting, tryAgain);
+    if (answer === openSetting) {
+      await vscode.commands.executeCommand('workbench.action.openSettings', 'vmtest.server.path');
+    } else if (answer === tryAgain) {
+      await this.restart();
+    }
+  }
+}
+
+export function settings(): vscode.WorkspaceConfiguration {
+  return vscode.workspace.getConfiguration('vmtest');
+}
+
+/** Says that we show runs and open shells ourselves. */
+const announcement: StaticFeature = {
+  fillClientCapabilities(capabilities) {
+    const other = capabilities.experimental as Record<string, unknown> | undefined;
+    capabilities.experimental = { ...other, vmtest: { runEvents: true, shell: true } };
+  },
+  initialize() {
+    // Nothing depends on what the server offers.
+  },
+  getState: () => ({ kind: 'static' }),
+  clear() {
+    // Nothing is held.
+  },
+};

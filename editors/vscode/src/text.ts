@@ -1,0 +1,44 @@
+// Bytes and lines of a guest, for a terminal and for an output channel.
+
+/** What a terminal needs: a line feed alone would not return to the margin. */
+export function forTerminal(text: string): string {
+  return text.replace(/\r?\n/g, '\r\n');
+}
+
+/** A line for people to read: no colours, no titles, no cursor movements, and what was left of a progress bar. */
+export function forReading(line: string): string {
+  // eslint-disable-next-line no-control-regex
+  const plain = line.replace(/\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])/g, '');
+  // eslint-disable-next-line no-control-regex
+  return (plain.trimEnd().split('\r').pop() ?? '').replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '');
+}
+
+/** Puts pieces together to lines. */
+export class Lines {
+  private rest = '';
+
+  constructor(private readonly write: (line: string) => void) {}
+
+  push(text: string): void {
+    const lines = (this.rest + text).split('\n');
+    // A line without an end must not grow without one.
+    this.rest = (lines.pop() ?? '').slice(-longest);
+    for (const line of lines) {
+      this.write(line);
+    }
+  }
+
+  end(): void {
+    if (this.rest !== '') {
+      this.write(this.rest);
+      this.rest = '';
+    }
+  }
+}
+
+const longest = 64 << 10;
+
+/** The text of `output` events, whose bytes may be no UTF-8. */
+export function textOf(output: { text?: string; base64?: string }): string {
+  return output.text ?? Buffer.from(output.base64 ?? '', 'base64').toString();
+}

@@ -1,0 +1,227 @@
+// One story in the workbench, told in a browser: a folder that is not trusted, a lens, trust, a machine that runs, a failure
+// on the line that the output names, the Test Explorer, the kernel's console and a shell.
+
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+
+import type { Locator, Page } from 'playwright-core';
+
+import {
+  Home,
+  Serving,
+  artefacts,
+  browse,
+  code,
+  finish,
+  onSignal,
+  payload,
+  remote,
+  target,
+  vsix,
+} from './machine.ts';
+
+const settings = {
+  'workbench.startupEditor': 'none',
+  'workbench.tips.enabled': false,
+  'workbench.secondarySideBar.defaultVisibility': 'hidden',
+  'chat.disableAIFeatures': true,
+  'telemetry.telemetryLevel': 'off',
+  'update.mode': 'none',
+  'extensions.autoUpdate': false,
+  'extensions.autoCheckUpdates': false,
+  'extensions.ignoreRecommendations': true,
+  'git.enabled': false,
+  // Rows of a terminal are text then, and not a picture.
+  'terminal.integrated.gpuAcceleration': 'off',
+  'security.workspace.trust.startupPrompt': 'never',
+  'security.workspace.trust.banner': 'never',
+};
+
+const home = new Home();
+home.write(
+  'vmtest.toml',
+  target('passes', 'printf \'the guest runs \\033[32m%s\\033[0m\\n\' "$(uname -sr)"') +
+    target(
+      'fails',
+      [
+        "echo 'make: entering the guest'",
+        "printf 'src/main.c:2:5: \\033[31merror: no such thing\\033[0m\\n'",
+        'until test -e go; do sleep 0.1; done',
+        'exit 3',
+      ].join('\n'),
+    ),
+);
+home.write('src/main.c', 'int main(void) {\n    thing();\n    return 0;\n}\n');
+fs.writeFileSync(path.join(home.make('u', 'User'), 'settings.json'), JSON.stringify(settings));
+
+const entry = path.join(code, 'out/node/entry.js');
+const places = [
+  ...['--config', path.join(home.dir, 'config.yaml')],
+  ...['--user-data-dir', home.user, '--extensions-dir', home.extensions],
+];
+await finish(home, [entry, ...places, '--install-extension', vsix]);
+const serving = await Serving.start(home, 'workbench', (port) => [
+  entry,
+  ...places,
+  ...['--bind-addr', `127.0.0.1:${port}`, '--auth', 'none', '--disable-telemetry', '--disable-update-check'],
+  ...['--disable-getting-started-override', '--disable-file-downloads', '--disable-proxy'],
+]);
+// The browser sees the end of the server, and then so do we.
+const forget = onSignal(() => {
+  serving.stop();
+});
+const browser = await browse(
+  serving,
+  () => Promise.resolve(),
+  `folder=${home.work}&` + payload([['openFile', remote(serving, path.join(home.work, 'vmtest.toml'))]]),
+);
+const page = browser.contexts()[0]?.pages()[0] as Page;
+
+const lens = (title: string | RegExp): Locator =>
+  page.locator('.codelens-decoration a').filter({ hasText: title });
+/** Rows of any terminal: of the test results, or of a shell. */
+const terminal = (text: RegExp): Locator => page.locator('.xterm-rows').filter({ hasText: text });
+const status = (text: RegExp): Locator => page.locator('.statusbar-item').filter({ hasText: text });
+const row = (text: RegExp): Locator =>
+  page.locator('.markers-panel .monaco-list-row').filter({ hasText: text });
+
+/** The lens lowest on the screen, which belongs to the last target. */
+async function lowest(lenses: Locator): Promise<Locator> {
+  await lenses.first().waitFor();
+  const all = await lenses.all();
+  const places = await Promise.all(all.map(async (one) => ({ one, y: (await one.boundingBox())?.y ?? 0 })));
+  places.sort((one, other) => other.y - one.y);
+  const [found] = places;
+  if (found === undefined) {
+    throw new Error('there is no lens any more');
+  }
+  return found.one;
+}
+
+/** Runs a command of the palette. */
+async function palette(command: string): Promise<void> {
+  await page.keyboard.press('F1');
+  const input = page.locator('.quick-input-widget input.input');
+  await input.waitFor();
+  await input.fill(`>${command}`);
+  await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: command }).first().click();
+}
+
+async function show(file: string): Promise<void> {
+  await page.locator(`.tab[data-resource-name="${file}"]`).first().click();
+}
+
+async function screenshot(name: string): Promise<void> {
+  await page.screenshot({ path: path.join(artefacts, `${name}.png`) });
+}
+
+async function step(name: string, work: () => Promise<void>): Promise<void> {
+  const since = Date.now();
+  try {
+    await work();
+    console.log(`  ✔ ${name} (${Date.now() - since}ms)`);
+  } catch (error) {
+    console.log(`  ✖ ${name}; see workbench-failed.png`);
+    await screenshot('workbench-failed');
+    throw error;
+  }
+}
+
+let failure: unknown;
+try {
+  await step('a folder that is not trusted has lenses', async () => {
+    await lens('Run in VM').nth(1).waitFor();
+    await lens('Run all').waitFor();
+    await lens('Shell').first().waitFor();
+  });
+
+  await step('a click there asks for trust, and trust is given', async () => {
+    await (await lowest(lens('Run in VM'))).click();
+    const question = page
+      .locator('.notification-toast')
+      .filter({ hasText: 'nothing runs before you trust it' });
+    await question.locator('.monaco-button').filter({ hasText: 'Manage Workspace Trust' }).click();
+    const trust = page.locator('.workspace-trust-editor .workspace-trust-buttons a.monaco-button');
+    await trust
+      .filter({ hasText: /^Trust(?! Parent)/ })
+      .first()
+      .click();
+    await page.locator('.workspace-trust-editor.trusted, .workspace-trust-editor .trusted').first().waitFor();
+    await show('vmtest.toml');
+  });
+
+  await step('a click runs the target, and what the guest says is seen while it runs', async () => {
+    await (await lowest(lens('Run in VM'))).click();
+    await terminal(/make: entering the guest/)
+      .first()
+      .waitFor();
+    await terminal(/main\.c:2:5: error: no such thing/)
+      .first()
+      .waitFor();
+    await lens(/Stop \(running/).waitFor();
+    await status(/vmtest fails: running/).waitFor();
+    await screenshot('running');
+  });
+
+  await step('its end is seen on the lens, and the status bar is empty again', async () => {
+    fs.writeFileSync(path.join(home.work, 'go'), '');
+    await lens(/✗ exit 3/).waitFor();
+    await status(/vmtest fails/).waitFor({ state: 'hidden' });
+  });
+
+  await step('the problem leads to the line that the output named', async () => {
+    await palette('Problems: Focus on Problems View');
+    await row(/exit code: 3/)
+      .first()
+      .waitFor();
+    await row(/no such thing/)
+      .first()
+      .dblclick();
+    await page.locator('.tab.active[data-resource-name="main.c"]').waitFor();
+    await page.locator('.squiggly-error').first().waitFor();
+    await screenshot('failure');
+  });
+
+  await step('the palette runs a target, and the Test Explorer knows both', async () => {
+    await palette('Testing: Focus on Test Explorer View');
+    await palette('vmtest: Run Target in VM');
+    await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: 'passes' }).first().click();
+    await terminal(/the guest runs Linux/)
+      .first()
+      .waitFor();
+    const explorer = page.locator('.test-explorer');
+    await explorer.locator('.codicon-testing-passed-icon').first().waitFor();
+    await explorer.locator('.codicon-testing-failed-icon').first().waitFor();
+    await show('vmtest.toml');
+    await lens(/✓/).waitFor();
+    await screenshot('explorer');
+  });
+
+  await step('the kernel has a channel of its own', async () => {
+    await palette('vmtest: Show Kernel Console');
+    await page
+      .locator('.output-view .view-line')
+      .filter({ hasText: /^passes \| / })
+      .first()
+      .waitFor();
+  });
+
+  await step('a shell opens in the machine', async () => {
+    await lens('Shell').first().click();
+    const prompt = terminal(/[#$]\s*$/).last();
+    await prompt.waitFor();
+    await prompt.click();
+    await page.keyboard.type('echo the answer is $((6 * 7)) && exit\n');
+    await terminal(/the answer is 42/).waitFor();
+  });
+} catch (error) {
+  failure = error;
+}
+await browser.close();
+forget();
+serving.stop();
+home.remove();
+if (failure !== undefined) {
+  console.error(failure);
+  process.exit(1);
+}
