@@ -10,13 +10,15 @@ export class Channels implements vscode.Disposable {
 
   /** Lines of a command; targets may run at once, so each line says whose it is. */
   lines(target: string): Lines {
-    return new Lines((line) => {
-      this.say(target, line);
+    return new Lines((lines) => {
+      this.say(target, ...lines);
     });
   }
 
-  say(target: string, line: string): void {
-    this.output.appendLine(`${forReading(target)} | ${forReading(line)}`);
+  /** Many lines at once: each call is a message to another process. */
+  say(target: string, ...lines: string[]): void {
+    const name = forReading(target);
+    this.output.append(lines.map((line) => `${name} | ${forReading(line)}\n`).join(''));
   }
 
   kernel(target: string, line: string): void {

@@ -87,6 +87,7 @@ export function activate(context: vscode.ExtensionContext): Api {
       runs.heard(event);
     }),
     current.onDidStart(() => targets.discover()),
+    targets.onDidAppear(() => current.start()),
     current.onDidStop(() => {
       runs.abandon();
     }),
@@ -111,10 +112,11 @@ export function activate(context: vscode.ExtensionContext): Api {
       const [picked] = item === undefined ? ((await pickTarget(targets, 'Open a shell in')) ?? []) : [item];
       await shell(argument(picked));
     }),
-    command('vmtest.newFile', newFile),
-    command('vmtest.doctor', () => {
-      if (current.program !== undefined) {
-        openDoctor(current.program);
+    command('vmtest.newFile', () => newFile(() => current.start())),
+    command('vmtest.doctor', async () => {
+      const program = await current.locate();
+      if (program !== undefined) {
+        openDoctor(program);
       }
     }),
     command('vmtest.showOutput', () => {
@@ -128,7 +130,8 @@ export function activate(context: vscode.ExtensionContext): Api {
     }),
     command('vmtest.restartServer', () => current.restart()),
   );
-  void current.start();
+  // A TOML file alone is no reason for a server, nor for complaints that there is none.
+  void targets.files().then((files) => (files.size > 0 ? current.start() : undefined));
   return {
     get client() {
       return client();
@@ -156,5 +159,5 @@ async function restartWhenIdle(current: Server, runs: Runs): Promise<void> {
       return;
     }
   }
-  await current.restart();
+  await current.refresh();
 }

@@ -32,7 +32,7 @@ export async function pickTarget(targets: Targets, title: string): Promise<vscod
 }
 
 /** Opens the workspace's vmtest.toml; an empty one, with what can stand there, where there is none. */
-export async function newFile(): Promise<void> {
+export async function newFile(serve: () => Promise<void>): Promise<void> {
   const [folder] = vscode.workspace.workspaceFolders ?? [];
   if (folder === undefined) {
     await vscode.commands.executeCommand('workbench.action.files.openFolder');
@@ -48,6 +48,7 @@ export async function newFile(): Promise<void> {
   }
   await vscode.window.showTextDocument(uri);
   if (isNew) {
+    await serve();
     await vscode.commands.executeCommand('editor.action.triggerSuggest');
   }
 }

@@ -16,6 +16,7 @@ export class Server implements vscode.Disposable {
   /** What was started, or would have been but for an error. */
   private found: Found | undefined;
   private client: LanguageClient | undefined;
+  private first: Promise<void> | undefined;
   /** Starts and stops, one after the other. */
   private queue = Promise.resolve();
 
@@ -43,24 +44,45 @@ export class Server implements vscode.Disposable {
     return this.found?.program;
   }
 
+  /** Starts the server, if nobody has. */
   start(): Promise<void> {
-    return this.enqueue(() => this.startNow());
+    this.first ??= this.enqueue(() => this.startNow());
+    return this.first;
+  }
+
+  /** The program, also where no server is needed; the user hears why there is none. */
+  async locate(): Promise<string | undefined> {
+    const found = await this.find();
+    if ('program' in found) {
+      return found.program;
+    }
+    void this.offer(found.reason, found.isSetting);
+    return undefined;
   }
 
   restart(): Promise<void> {
-    return this.enqueue(async () => {
+    this.first = this.enqueue(async () => {
       await this.stopNow();
       await this.startNow();
     });
+    return this.first;
+  }
+
+  /** What it was started with has changed. One that was not needed yet is not started for that. */
+  async refresh(): Promise<void> {
+    if (this.first !== undefined) {
+      await this.restart();
+    }
   }
 
   /** Trust was granted. The same server is told; where another one would be started now, it is. */
   async trust(): Promise<void> {
+    await this.first;
     const found = await this.find();
     if ('program' in found && found.program === this.found?.program && this.running !== undefined) {
       await this.running.sendNotification(didChangeTrust, { trusted: true });
     } else {
-      await this.restart();
+      await this.refresh();
     }
   }
 
@@ -111,10 +133,11 @@ export class Server implements vscode.Disposable {
         documentSelector: [{ scheme: 'file', pattern: `**/${fileName}` }],
         outputChannel: this.log,
         middleware: this.middleware,
-        initializationOptions: {
+        // Asked again when the client starts a server that crashed: trust may have been granted since.
+        initializationOptions: () => ({
           trusted: vscode.workspace.isTrusted,
           jobs: settings().get<number | null>('jobs', null),
-        },
+        }),
       },
     );
     client.registerFeature(announcement);
@@ -135,8 +158,11 @@ export class Server implements vscode.Disposable {
   private async stopNow(): Promise<void> {
     const client = this.client;
     this.client = undefined;
-    if (client !== undefined) {
-      await client.dispose();
+    try {
+      await client?.dispose();
+    } catch (error) {
+      // One that never came up cannot be stopped; the next one starts all the same.
+      this.log.warn(String(error));
     }
   }
 

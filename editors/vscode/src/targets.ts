@@ -16,7 +16,10 @@ export class Targets implements vscode.Disposable {
   /** The last question asked of each file: an answer to an earlier one is dropped. */
   private readonly asked = new Map<string, number>();
   private readonly timers = new Map<string, NodeJS.Timeout>();
-  private readonly parts: vscode.Disposable[] = [];
+  private readonly appeared = new vscode.EventEmitter<void>();
+  /** A vmtest.toml was opened or made. */
+  readonly onDidAppear = this.appeared.event;
+  private readonly parts: vscode.Disposable[] = [this.appeared];
 
   constructor(private readonly client: () => LanguageClient | undefined) {
     const watcher = vscode.workspace.createFileSystemWatcher(`**/${fileName}`);
@@ -30,12 +33,20 @@ export class Targets implements vscode.Disposable {
         this.controller.dispose();
       }),
       watcher,
-      watcher.onDidCreate((uri) => this.refresh(uri)),
+      watcher.onDidCreate((uri) => {
+        this.appeared.fire();
+        return this.refresh(uri);
+      }),
       watcher.onDidChange((uri) => this.refresh(uri)),
       watcher.onDidDelete((uri) => {
         this.forget(uri);
       }),
-      vscode.workspace.onDidOpenTextDocument(soon),
+      vscode.workspace.onDidOpenTextDocument((document) => {
+        soon(document);
+        if (isConfig(document.uri)) {
+          this.appeared.fire();
+        }
+      }),
       vscode.workspace.onDidCloseTextDocument(soon),
       vscode.workspace.onDidChangeTextDocument(({ document }) => {
         soon(document);
@@ -45,12 +56,16 @@ export class Targets implements vscode.Disposable {
     this.controller.refreshHandler = () => this.discover();
   }
 
+  /** Every vmtest.toml of the workspace, and any that is open, by its URI. */
+  async files(): Promise<Map<string, vscode.Uri>> {
+    const found = await vscode.workspace.findFiles(`**/${fileName}`, '**/{node_modules,.git}/**');
+    const open = vscode.workspace.textDocuments.map((document) => document.uri).filter(isConfig);
+    return new Map([...found, ...open].map((uri) => [uri.toString(), uri]));
+  }
+
   /** Finds the files and reads all of them. */
   async discover(): Promise<void> {
-    const found = await vscode.workspace.findFiles(`**/${fileName}`, '**/{node_modules,.git}/**');
-    // One that is open counts wherever it lies.
-    const open = vscode.workspace.textDocuments.map((document) => document.uri).filter(isConfig);
-    const uris = new Map([...found, ...open].map((uri) => [uri.toString(), uri]));
+    const uris = await this.files();
     this.controller.items.forEach((item) => {
       if (!uris.has(item.id)) {
         this.controller.items.delete(item.id);

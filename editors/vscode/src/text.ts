@@ -17,20 +17,20 @@ export function forReading(line: string): string {
 export class Lines {
   private rest = '';
 
-  constructor(private readonly write: (line: string) => void) {}
+  constructor(private readonly write: (lines: string[]) => void) {}
 
   push(text: string): void {
     const lines = (this.rest + text).split('\n');
     // A line without an end must not grow without one.
     this.rest = (lines.pop() ?? '').slice(-longest);
-    for (const line of lines) {
-      this.write(line);
+    if (lines.length > 0) {
+      this.write(lines);
     }
   }
 
   end(): void {
     if (this.rest !== '') {
-      this.write(this.rest);
+      this.write([this.rest]);
       this.rest = '';
     }
   }
