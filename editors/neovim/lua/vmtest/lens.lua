@@ -4,6 +4,19 @@ local config = require('vmtest.config')
 
 local M = {}
 
+--- Asks for them, before Neovim 0.12. They share the end of the line with diagnostics, in the order in which they were
+--- drawn, and those are long: so diagnostics are drawn again.
+local function ask(client, buf)
+  local params = { textDocument = vim.lsp.util.make_text_document_params(buf) }
+  require('vmtest.client').request(client, 'textDocument/codeLens', params, function(lenses)
+    if vim.api.nvim_buf_is_loaded(buf) then
+      local ctx = { method = 'textDocument/codeLens', client_id = client.id, bufnr = buf }
+      vim.lsp.codelens.on_codelens(nil, lenses, ctx, {})
+      vim.diagnostic.show(vim.lsp.diagnostic.get_namespace(client.id), buf)
+    end
+  end)
+end
+
 --- Shows them in a buffer.
 ---@param client vim.lsp.Client
 ---@param buf integer
@@ -16,7 +29,7 @@ function M.attach(client, buf)
     return
   end
   local function refresh()
-    vim.lsp.codelens.refresh({ bufnr = buf })
+    ask(client, buf)
   end
   local group = vim.api.nvim_create_augroup('vmtest.lens.' .. buf, {})
   vim.api.nvim_create_autocmd({ 'BufEnter', 'TextChanged', 'InsertLeave' }, {
@@ -45,7 +58,7 @@ function M.on_refresh()
   return function(_, _, ctx)
     local client = vim.lsp.get_client_by_id(ctx.client_id)
     for buf in pairs(client and config.get().codelens and client.attached_buffers or {}) do
-      vim.lsp.codelens.refresh({ bufnr = buf })
+      ask(client, buf)
     end
     return vim.NIL
   end
