@@ -23,9 +23,9 @@ if ! cmp -s package-lock.json node_modules/.locked; then
     npm ci --no-fund --no-audit
     cp package-lock.json node_modules/.locked
 fi
-# strip writes a new file: one that is being run cannot be written to.
+# A new file: one that is being run cannot be written to.
 mkdir -p server
-strip -o server/vmtest.new "$VMTEST_BIN"
+strip -o server/vmtest.new "$VMTEST_BIN" || cp "$VMTEST_BIN" server/vmtest.new
 chmod 755 server/vmtest.new
 mv server/vmtest.new server/vmtest
 npx --no-install vsce package --no-dependencies --target "$platform" --out "$out"

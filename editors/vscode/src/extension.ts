@@ -60,7 +60,7 @@ export function activate(context: vscode.ExtensionContext): Api {
   server = current;
   const client = (): LanguageClient | undefined => current.running;
   const targets = new Targets(client);
-  const runs = new Runs(targets, client, channels, problems, status);
+  const runs = new Runs(targets, current, channels, problems, status);
 
   const shell = async (target: TargetArgument | undefined): Promise<void> => {
     if (!vscode.workspace.isTrusted) {

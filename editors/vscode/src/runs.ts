@@ -8,6 +8,7 @@ import type { Problems } from './problems';
 import { sentence } from './problems';
 import { cancelRequest, runRequest } from './protocol';
 import type { Finished, RunEvent, TargetRef } from './protocol';
+import type { Server } from './server';
 import type { Status } from './status';
 import type { Targets } from './targets';
 import { forTerminal, textOf } from './text';
@@ -53,7 +54,7 @@ export class Runs implements vscode.Disposable {
 
   constructor(
     private readonly targets: Targets,
-    private readonly client: () => LanguageClient | undefined,
+    private readonly server: Server,
     private readonly channels: Channels,
     private readonly problems: Problems,
     private readonly status: Status,
@@ -129,7 +130,9 @@ export class Runs implements vscode.Disposable {
       await askForTrust();
       return;
     }
-    const client = this.client();
+    // A click may be faster than the news of trust.
+    await this.server.settled();
+    const client = this.server.running;
     if (client === undefined) {
       void vscode.window
         .showErrorMessage('vmtest: the language server is not running.', 'Restart')

@@ -76,14 +76,24 @@ export class Server implements vscode.Disposable {
   }
 
   /** Trust was granted. The same server is told; where another one would be started now, it is. */
-  async trust(): Promise<void> {
-    await this.first;
-    const found = await this.find();
-    if ('program' in found && found.program === this.found?.program && this.running !== undefined) {
-      await this.running.sendNotification(didChangeTrust, { trusted: true });
-    } else {
-      await this.refresh();
-    }
+  trust(): Promise<void> {
+    return this.enqueue(async () => {
+      if (this.first === undefined) {
+        return;
+      }
+      const found = await this.find();
+      if ('program' in found && found.program === this.found?.program && this.running !== undefined) {
+        await this.running.sendNotification(didChangeTrust, { trusted: true });
+      } else {
+        await this.stopNow();
+        await this.startNow();
+      }
+    });
+  }
+
+  /** When all that was begun is done: a start, or the news of trust. */
+  settled(): Promise<void> {
+    return this.queue;
   }
 
   /** Waits for the server to be gone; the editor gives an extension a few seconds for it. */

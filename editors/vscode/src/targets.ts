@@ -19,7 +19,7 @@ export class Targets implements vscode.Disposable {
   private readonly appeared = new vscode.EventEmitter<void>();
   /** A vmtest.toml was opened or made. */
   readonly onDidAppear = this.appeared.event;
-  private readonly parts: vscode.Disposable[] = [this.appeared];
+  private readonly parts: vscode.Disposable[] = [];
 
   constructor(private readonly client: () => LanguageClient | undefined) {
     const watcher = vscode.workspace.createFileSystemWatcher(`**/${fileName}`);
@@ -141,6 +141,7 @@ export class Targets implements vscode.Disposable {
     for (const part of this.parts) {
       part.dispose();
     }
+    this.appeared.dispose();
   }
 
   private index(item: vscode.TestItem): number {

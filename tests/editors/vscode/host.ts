@@ -77,7 +77,7 @@ async function run(name: string, prepare: (home: Home) => string, flags: string[
       `workspace=${workspace}&` +
         payload([
           ['extensionDevelopmentPath', remote(serving, extension)],
-          ['extensionTestsPath', remote(serving, path.join(suite, 'index.js'))],
+          ['extensionTestsPath', remote(serving, path.join(suite, 'host/index.js'))],
           ['enableProposedApi', ''],
         ]),
     );

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Tests the VS Code extension in the real editor: its API in the extension host, and its face in a browser.
-# usage: tests/editors/vscode/run.sh [host|workbench]...
+# usage: tests/editors/vscode/run.sh [unit|host|workbench]...
 # VMTEST_BIN names the server, VMTEST_KERNELS the directory that scripts/kernels.sh fills.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/prepare.sh"
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-export VMTEST_BIN=${VMTEST_BIN:-$root/target/debug/vmtest}
+export VMTEST_BIN=${VMTEST_BIN:-${CARGO_TARGET_DIR:-$root/target}/debug/vmtest}
 export VMTEST_KERNELS=${VMTEST_KERNELS:-$root/target/kernels}
 place=$root/target/editors/vscode
 export VMTEST_EDITOR=$place/code VMTEST_EXTENSION=$place/vsix/extension VMTEST_VSIX=$place/vmtest.vsix
@@ -51,14 +51,19 @@ rm -rf "$place/vsix"
 unzip -q "$VMTEST_VSIX" -d "$place/vsix"
 
 cd "$tests"
-node_modules/.bin/esbuild host/index.ts --bundle --platform=node --format=cjs --external:vscode --external:mocha \
-    --sourcemap=inline --log-level=warning --outfile="$VMTEST_SUITE/index.js"
+for entry in host/index.ts unit/index.ts; do
+    node_modules/.bin/esbuild "$entry" --bundle --platform=node --format=cjs --external:vscode --external:mocha \
+        --sourcemap=inline --log-level=warning --outfile="$VMTEST_SUITE/${entry%.ts}.js"
+done
 echo '{ "type": "commonjs" }' >"$VMTEST_SUITE/package.json"
 
-[ $# -gt 0 ] || set -- host workbench
+[ $# -gt 0 ] || set -- unit host workbench
 status=0
 for suite in "$@"; do
     echo "--- vscode: $suite"
-    "$node/node" "$suite.ts" || status=1
+    case $suite in
+    unit) "$node/node" --test --test-reporter=spec "$VMTEST_SUITE/unit/index.js" || status=1 ;;
+    *) "$node/node" "$suite.ts" || status=1 ;;
+    esac
 done
 exit $status

@@ -183,7 +183,7 @@ try {
     await row(/exit\scode:\s3/)
       .first()
       .waitFor();
-    await row(/^\s*no\ssuch\sthing/)
+    await row(/no\ssuch\sthing[^]*Ln\s2,/)
       .first()
       .dblclick();
     await page.locator('.tab.active[data-resource-name="main.c"]').waitFor();
@@ -199,6 +199,11 @@ try {
       .first()
       .waitFor();
     const explorer = page.locator('.test-explorer');
+    const file = explorer.locator('.monaco-list-row').first();
+    await file.waitFor();
+    if ((await file.getAttribute('aria-expanded')) === 'false') {
+      await file.locator('.monaco-tl-twistie').click();
+    }
     await explorer.locator('.codicon-testing-passed-icon').first().waitFor();
     await explorer.locator('.codicon-testing-failed-icon').first().waitFor();
     await show('vmtest.toml');
@@ -219,7 +224,6 @@ try {
     await lens('Shell').first().click();
     const prompt = terminal(/[#$]\s*$/).last();
     await prompt.waitFor();
-    await prompt.click();
     await page.keyboard.type('echo the answer is $((6 * 7))\n');
     const answer = terminal(/the\sanswer\sis\s42/);
     await answer.waitFor();

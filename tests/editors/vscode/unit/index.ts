@@ -1,0 +1,100 @@
+// What needs no editor: which program is started, and what becomes of a guest's bytes.
+
+import * as assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+
+import { findServer } from '../../../../editors/vscode/src/lookup';
+import type { Places } from '../../../../editors/vscode/src/lookup';
+import { Lines, forReading, forTerminal, textOf } from '../../../../editors/vscode/src/text';
+
+void describe('the server', () => {
+  let dir = '';
+  const program = (name: string): string => {
+    const file = path.join(dir, name, 'vmtest');
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, '', { mode: 0o755 });
+    return file;
+  };
+  const places = (changes: Partial<Places>): Places => ({
+    setting: '',
+    bundled: path.join(dir, 'missing/vmtest'),
+    path: '',
+    trusted: true,
+    ...changes,
+  });
+
+  before(() => {
+    dir = fs.mkdtempSync(path.join(os.tmpdir(), 'vmtest-lookup-'));
+  });
+  after(() => {
+    fs.rmSync(dir, { recursive: true });
+  });
+
+  void it('is what the setting names, before the one of the package, before the one on PATH', async () => {
+    const [setting, bundled, onPath] = [program('setting'), program('bundled'), program('path')];
+    const all = places({ setting, bundled, path: `/nowhere:${path.dirname(onPath)}` });
+    assert.deepEqual(await findServer(all), { program: setting, origin: 'setting' });
+    assert.deepEqual(await findServer({ ...all, setting: '' }), { program: bundled, origin: 'bundled' });
+    const withoutBoth = { ...all, setting: '', bundled: '/nowhere/vmtest' };
+    assert.deepEqual(await findServer(withoutBoth), { program: onPath, origin: 'PATH' });
+  });
+
+  void it('is the one of the package and no other without trust', async () => {
+    const [setting, bundled, onPath] = [program('setting'), program('bundled'), program('path')];
+    const all = places({ setting, bundled, path: path.dirname(onPath), trusted: false });
+    assert.deepEqual(await findServer(all), { program: bundled, origin: 'bundled' });
+    const found = await findServer({ ...all, bundled: '/nowhere/vmtest' });
+    assert.ok('reason' in found && !found.isSetting);
+  });
+
+  void it('is not looked for elsewhere when the setting leads nowhere', async () => {
+    const bundled = program('bundled');
+    for (const setting of ['/nowhere/vmtest', 'relative/vmtest', dir]) {
+      const found = await findServer(places({ setting, bundled }));
+      assert.ok('reason' in found && found.isSetting, setting);
+    }
+  });
+
+  void it('may be below the home directory', async () => {
+    const found = await findServer(places({ setting: '~/no/such/vmtest' }));
+    assert.ok('reason' in found && found.reason.includes(path.join(os.homedir(), 'no/such/vmtest')));
+  });
+
+  void it('is not taken from a relative entry of PATH, and is no directory', async () => {
+    fs.mkdirSync(path.join(dir, 'directory/vmtest'), { recursive: true });
+    const onPath = path.relative(process.cwd(), path.dirname(program('path')));
+    const found = await findServer(places({ path: `${onPath}:${path.join(dir, 'directory')}:` }));
+    assert.deepEqual(found, { reason: 'There is no `vmtest` program on PATH.', isSetting: false });
+  });
+});
+
+void describe('output', () => {
+  void it('returns to the margin of a terminal, once, and keeps its colours', () => {
+    assert.equal(forTerminal('a\nb\r\n\x1b[31mc\x1b[0m\n'), 'a\r\nb\r\n\x1b[31mc\x1b[0m\r\n');
+  });
+
+  void it('is plain in a channel: no colours, titles, bells or earlier states of a progress bar', () => {
+    assert.equal(forReading('\x1b[1;31merror\x1b[0m: \x1b]0;title\x07\x1b(Bgone\x07\r'), 'error: gone');
+    assert.equal(forReading(' 10%\r 50%\r100% done'), '100% done');
+    assert.equal(forReading('\ttab ä 漢'), '\ttab ä 漢');
+  });
+
+  void it('is put together to lines, also the last one', () => {
+    const seen: string[][] = [];
+    const lines = new Lines((some) => seen.push(some));
+    for (const piece of ['on', 'e\ntwo\nth', 'ree', '\n', 'four']) {
+      lines.push(piece);
+    }
+    lines.end();
+    lines.end();
+    assert.deepEqual(seen, [['one', 'two'], ['three'], ['four']]);
+  });
+
+  void it('that is no UTF-8 is shown as far as it can be', () => {
+    assert.equal(textOf({ text: 'ä' }), 'ä');
+    assert.equal(textOf({ base64: 'Yf8=' }), 'a\ufffd');
+  });
+});
