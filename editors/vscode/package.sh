@@ -28,4 +28,6 @@ mkdir -p server
 strip -o server/vmtest.new "$VMTEST_BIN" || cp "$VMTEST_BIN" server/vmtest.new
 chmod 755 server/vmtest.new
 mv server/vmtest.new server/vmtest
-npx --no-install vsce package --no-dependencies --target "$platform" --out "$out"
+url=$(node -p 'require("./package.json").repository.url')
+npx --no-install vsce package --no-dependencies --target "$platform" --out "$out" \
+    --baseContentUrl "$url/blob/HEAD/editors/vscode" --baseImagesUrl "$url/raw/HEAD/editors/vscode"

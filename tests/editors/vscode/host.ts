@@ -83,7 +83,12 @@ async function run(name: string, prepare: (home: Home) => string, flags: string[
     );
     const status = await promise;
     await browser.close();
-    return status === 0;
+    serving.stop();
+    const left = await home.left();
+    if (left.length > 0) {
+      console.error(`host.ts: ${name}: still there after the editor: ${left.join(', ')}`);
+    }
+    return status === 0 && left.length === 0;
   } finally {
     clearTimeout(timer);
     forget();

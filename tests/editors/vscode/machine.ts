@@ -79,6 +79,36 @@ export class Home {
     };
   }
 
+  /** Servers and machines that outlive the editor, which must be none; they may take a moment to leave. */
+  async left(): Promise<string[]> {
+    const limit = Date.now() + 30_000;
+    for (;;) {
+      const left = this.processes().filter((name) => /^(vmtest|qemu)/.test(name));
+      if (left.length === 0 || Date.now() > limit) {
+        return left;
+      }
+      await pause(50);
+    }
+  }
+
+  /** The names of all processes that were started from here. */
+  private processes(): string[] {
+    const ours = (pid: string): string[] => {
+      try {
+        const environment = fs.readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
+        const isOurs = environment.includes(`HOME=${this.dir}/h`);
+        return isOurs ? [fs.readFileSync(`/proc/${pid}/comm`, 'latin1').trim()] : [];
+      } catch {
+        // It is gone, or another user's.
+        return [];
+      }
+    };
+    return fs
+      .readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap(ours);
+  }
+
   remove(): void {
     // What still closes its files may still write some.
     fs.rmSync(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });

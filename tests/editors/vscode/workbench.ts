@@ -236,7 +236,11 @@ try {
 await browser.close();
 forget();
 serving.stop();
+const left = await home.left();
 home.remove();
+if (left.length > 0) {
+  failure ??= new Error(`still there after the editor: ${left.join(', ')}`);
+}
 if (failure !== undefined) {
   console.error(failure);
   process.exit(1);
