@@ -23,6 +23,7 @@ import {
 const settings = {
   'workbench.startupEditor': 'none',
   'workbench.tips.enabled': false,
+  'workbench.editor.enablePreview': false,
   'workbench.secondarySideBar.defaultVisibility': 'hidden',
   'chat.disableAIFeatures': true,
   'telemetry.telemetryLevel': 'off',
@@ -94,9 +95,9 @@ const status = (text: RegExp): Locator => page.locator('.statusbar-item').filter
 const row = (text: RegExp): Locator =>
   page.locator('.markers-panel .monaco-list-row').filter({ hasText: text });
 
-/** The lens lowest on the screen, which belongs to the last target. */
+/** The lens lowest on the screen, which belongs to the last of the two targets. */
 async function lowest(lenses: Locator): Promise<Locator> {
-  await lenses.first().waitFor();
+  await lenses.nth(1).waitFor();
   const all = await lenses.all();
   const places = await Promise.all(all.map(async (one) => ({ one, y: (await one.boundingBox())?.y ?? 0 })));
   places.sort((one, other) => other.y - one.y);
