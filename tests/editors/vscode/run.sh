@@ -58,12 +58,16 @@ done
 echo '{ "type": "commonjs" }' >"$VMTEST_SUITE/package.json"
 
 [ $# -gt 0 ] || set -- unit host workbench
-status=0
+failed=
 for suite in "$@"; do
     echo "--- vscode: $suite"
     case $suite in
-    unit) "$node/node" --test --test-reporter=spec "$VMTEST_SUITE/unit/index.js" || status=1 ;;
-    *) "$node/node" "$suite.ts" || status=1 ;;
+    unit) "$node/node" --test --test-reporter=spec "$VMTEST_SUITE/unit/index.js" || failed+=" $suite" ;;
+    *) "$node/node" "$suite.ts" || failed+=" $suite" ;;
     esac
 done
-exit $status
+if [ -n "$failed" ]; then
+    echo "vscode: failed:$failed; logs and screenshots are in $VMTEST_ARTEFACTS" >&2
+    exit 1
+fi
+echo "vscode: passed: $*"
