@@ -156,8 +156,11 @@ try {
       .filter({ hasText: /^Trust(?! Parent)/ })
       .first()
       .click();
-    await page.locator('.workspace-trust-editor.trusted').waitFor();
-    await show('vmtest.toml');
+    const granted = page.locator('.workspace-trust-editor.trusted');
+    await granted.waitFor();
+    // It lies over the editors, and keeps clicks from them.
+    await page.keyboard.press('Escape');
+    await granted.waitFor({ state: 'hidden' });
   });
 
   await step('a click runs the target, and what the guest says is seen while it runs', async () => {
