@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use vmtest_config::{Document, MAX_FILE_SIZE, Problem, Purpose, Resolved};
+use vmtest_config::{Document, Loaded, MAX_FILE_SIZE, Problem, Purpose, Resolved};
 
 use crate::facts::Facts;
 use crate::model::Section;
-use crate::scan::{Piece, Scan, scan};
+use crate::scan::{Piece, scan};
 
 /// A text that is shown in an editor, ready for questions.
 ///
@@ -17,10 +17,9 @@ use crate::scan::{Piece, Scan, scan};
 pub struct Analysis {
     text: String,
     base: PathBuf,
-    scan: OnceLock<Scan>,
-    head: OnceLock<Section>,
-    targets: OnceLock<Vec<OnceLock<Section>>>,
-    /// What is known of the head and of each target.
+    /// What stands before the first target, then the targets. What follows here has one entry for each.
+    pieces: OnceLock<Vec<Piece>>,
+    sections: OnceLock<Vec<OnceLock<Section>>>,
     facts: OnceLock<Vec<OnceLock<Arc<Facts>>>>,
 }
 
@@ -41,9 +40,8 @@ impl Analysis {
         Self {
             text: text.into(),
             base: base.to_owned(),
-            scan: OnceLock::new(),
-            head: OnceLock::new(),
-            targets: OnceLock::new(),
+            pieces: OnceLock::new(),
+            sections: OnceLock::new(),
             facts: OnceLock::new(),
         }
     }
@@ -53,22 +51,18 @@ impl Analysis {
     pub fn edited(&self, text: impl Into<String>) -> Self {
         let edited = Self::new(text, &self.base);
         let Some(known) = self.facts.get() else { return edited };
-        let (old, new) = (self.scan(), edited.scan());
+        let (before, after) = (self.pieces(), edited.pieces());
         let same = |old: &Piece, new: &Piece| {
             self.text[old.range.clone()] == edited.text[new.range.clone()] && old.same_strings(new)
         };
-        let (before, after) = (&old.targets, &new.targets);
         let start = before.iter().zip(after).take_while(|(old, new)| same(old, new)).count();
         let most = before.len().min(after.len()) - start;
         let end =
             before.iter().rev().zip(after.iter().rev()).take(most).take_while(|(old, new)| same(old, new));
         let end = end.count();
-        let mut facts: Vec<_> = (0..=after.len()).map(|_| OnceLock::new()).collect();
-        if same(&old.head, &new.head) {
-            facts[0] = known[0].clone();
-        }
-        facts[1..=start].clone_from_slice(&known[1..=start]);
-        facts[1 + after.len() - end..].clone_from_slice(&known[1 + before.len() - end..]);
+        let mut facts = vec![OnceLock::new(); after.len()];
+        facts[..start].clone_from_slice(&known[..start]);
+        facts[after.len() - end..].clone_from_slice(&known[before.len() - end..]);
         Self { facts: OnceLock::from(facts), ..edited }
     }
 
@@ -94,59 +88,61 @@ impl Analysis {
 
     /// The targets as they would run; where the file has an error, everything that is wrong with it.
     pub fn resolve(&self) -> Result<Vec<Resolved>, Vec<Problem>> {
-        Document::parse(&self.text, &self.base)?.resolve(Purpose::Run).map(|loaded| loaded.targets)
+        self.load(Purpose::Run).map(|loaded| loaded.targets)
     }
 
     /// The targets of a file without errors, as [`Analysis::problems`] looks at them: one that is for another machine is no
     /// error here. Empty where there is an error.
     pub fn checked(&self) -> Vec<Resolved> {
-        let checked =
-            Document::parse(&self.text, &self.base).and_then(|document| document.resolve(Purpose::Check));
-        checked.map(|loaded| loaded.targets).unwrap_or_default()
+        self.load(Purpose::Check).map(|loaded| loaded.targets).unwrap_or_default()
     }
 
-    /// Where the pieces are; nothing of a text that is too large.
-    pub(crate) fn scan(&self) -> &Scan {
+    /// What the loader makes of the whole text.
+    pub(crate) fn load(&self, purpose: Purpose) -> Result<Loaded, Vec<Problem>> {
+        Document::parse(&self.text, &self.base)?.resolve(purpose)
+    }
+
+    /// Where the pieces are, at least one; all of them empty in a text that is too large.
+    pub(crate) fn pieces(&self) -> &[Piece] {
         let text = if self.text.len() > MAX_FILE_SIZE { "" } else { self.text.as_str() };
-        self.scan.get_or_init(|| scan(text))
+        self.pieces.get_or_init(|| scan(text))
     }
 
-    /// What stands before the first target.
-    pub(crate) fn head(&self) -> &Section {
-        self.head.get_or_init(|| Section::read(&self.text, &self.scan().head))
+    /// What stands before the first target, then the targets in the order of the text.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = &Section> {
+        (0..self.pieces().len()).map(|index| self.section(index))
     }
 
     /// The targets in the order of the text.
-    pub(crate) fn sections(&self) -> impl DoubleEndedIterator<Item = &Section> + ExactSizeIterator {
-        (0..self.scan().targets.len()).map(|index| self.section(index))
+    pub(crate) fn target_sections(&self) -> impl Iterator<Item = &Section> {
+        self.sections().skip(1)
     }
 
-    /// What is known of each piece, the head first, and where the piece starts.
+    /// What is known of each piece, and where the piece starts.
     pub(crate) fn facts(&self) -> impl Iterator<Item = (usize, &Facts)> {
-        let scan = self.scan();
-        let facts = self.facts.get_or_init(|| (0..=scan.targets.len()).map(|_| OnceLock::new()).collect());
-        let pieces = std::iter::once(&scan.head).chain(&scan.targets);
-        pieces.zip(facts).enumerate().map(|(index, (piece, facts))| {
-            let facts = facts.get_or_init(|| {
-                let section = index.checked_sub(1).map_or_else(|| self.head(), |index| self.section(index));
-                Arc::new(Facts::new(&self.text, piece, section, &self.base))
-            });
+        let pieces = self.pieces();
+        let facts = self.facts.get_or_init(|| vec![OnceLock::new(); pieces.len()]);
+        pieces.iter().zip(facts).enumerate().map(|(index, (piece, facts))| {
+            let facts = facts
+                .get_or_init(|| Arc::new(Facts::new(&self.text, piece, self.section(index), &self.base)));
             (piece.range.start, facts.as_ref())
         })
     }
 
-    /// The piece of the text that an offset lies in; at the border of two, the one that ends there.
-    pub(crate) fn section_at(&self, offset: usize) -> &Section {
-        let after = self.scan().targets.partition_point(|piece: &Piece| piece.range.start < offset);
-        match after.checked_sub(1) {
-            Some(index) => self.section(index),
-            None => self.head(),
-        }
+    /// The number of the piece that an offset lies in; at the border of two, of the one that ends there.
+    pub(crate) fn piece_at(&self, offset: usize) -> usize {
+        self.pieces()[1..].partition_point(|piece| piece.range.start < offset)
     }
 
-    fn section(&self, index: usize) -> &Section {
-        let pieces = &self.scan().targets;
-        let sections = self.targets.get_or_init(|| pieces.iter().map(|_| OnceLock::new()).collect());
+    /// The piece of the text that an offset lies in, as [`Analysis::piece_at`].
+    pub(crate) fn section_at(&self, offset: usize) -> &Section {
+        self.section(self.piece_at(offset))
+    }
+
+    /// What a piece says.
+    pub(crate) fn section(&self, index: usize) -> &Section {
+        let pieces = self.pieces();
+        let sections = self.sections.get_or_init(|| pieces.iter().map(|_| OnceLock::new()).collect());
         sections[index].get_or_init(|| Section::read(&self.text, &pieces[index]))
     }
 }

@@ -6,6 +6,7 @@ use vmtest_config::{KEYS, Key, Problem, suggest};
 
 use crate::analysis::Analysis;
 use crate::edit::Edit;
+use crate::facts::lines_of;
 use crate::model::{Entry, Field, Section, Table};
 
 /// An edit that cures a problem.
@@ -108,13 +109,11 @@ impl Analysis {
     /// The lines of an entry, with the line break, where nothing else stands on them.
     fn lines_of(&self, entry: &Entry) -> Range<usize> {
         let text = self.text();
-        let start = self.line_start(entry.range.start);
-        let end =
-            text[entry.range.end..].find('\n').map_or(text.len(), |newline| entry.range.end + newline + 1);
-        let before = text[start..entry.range.start].trim();
-        let after = text[entry.range.end..end].trim();
+        let lines = lines_of(text, &entry.range);
+        let before = text[lines.start..entry.range.start].trim();
+        let after = text[entry.range.end..lines.end].trim();
         if before.is_empty() && (after.is_empty() || after.starts_with('#')) {
-            start..end
+            lines.start..(lines.end + 1).min(text.len())
         } else {
             entry.range.clone()
         }
@@ -144,7 +143,7 @@ impl Analysis {
         let own = self.section_at(key.end);
         let section =
             if own.name().is_empty() && own.tables.first().is_none_or(|table| table.header.is_none()) {
-                self.sections().next()?
+                self.target_sections().next()?
             } else {
                 own
             };
@@ -168,7 +167,7 @@ impl Analysis {
     /// `[vm]` below a target becomes `[target.vm]`.
     fn move_table(&self, field: &Field<'_>) -> Option<Cure> {
         let start = field.part.range.start;
-        let below_target = self.sections().next().is_some_and(|first| first.range.start < start);
+        let below_target = self.target_sections().next().is_some_and(|first| first.range.start < start);
         let meant =
             suggest(field.parent, &field.part.name).filter(|_| below_target && field.parent.is_none())?;
         (meant.parent_path() == Some("target") && meant.name() == field.part.name)
@@ -177,10 +176,13 @@ impl Analysis {
 
     /// A line after the last one of a table.
     fn below(&self, table: &Table, line: &str) -> Edit {
-        let end = table.end();
-        let line_end =
-            self.text()[end..].find(['\r', '\n']).map_or(self.text().len(), |newline| end + newline);
-        Edit::insert(line_end, format!("\n{line}"))
+        self.line_after(table.end(), line)
+    }
+
+    /// A line after the one that an offset is on.
+    fn line_after(&self, offset: usize, line: &str) -> Edit {
+        let rest = &self.text()[offset..];
+        Edit::insert(offset + rest.find(['\r', '\n']).unwrap_or(rest.len()), format!("\n{line}"))
     }
 
     /// Writes what a target must have, right below its header.
@@ -191,8 +193,10 @@ impl Analysis {
         };
         let add = |name: &str, value: &str| -> Cure {
             let line = format!("{name} = {value}");
-            let edit =
-                if name == "name" { self.below_header(table, &line) } else { self.below(table, &line) };
+            let edit = match name {
+                "name" => self.line_after(section.header_range().end, &line),
+                _ => self.below(table, &line),
+            };
             (format!("Add `{name}`"), vec![edit])
         };
         if problem.code == "missing_system" {
@@ -205,13 +209,6 @@ impl Analysis {
             ["name", "command"].into_iter().find(|name| problem.message.contains(&format!("`{name}`")));
         let missing = missing.and_then(|name| Some((name, example(name)?)));
         missing.map(|(name, example)| add(name, example)).into_iter().collect()
-    }
-
-    fn below_header(&self, table: &Table, line: &str) -> Edit {
-        let end = table.header.as_ref().map_or(table.range.start, |header| header.range.end);
-        let line_end =
-            self.text()[end..].find(['\r', '\n']).map_or(self.text().len(), |newline| end + newline);
-        Edit::insert(line_end, format!("\n{line}"))
     }
 
     /// `vm.bios` is for machines that start by UEFI.

@@ -18,7 +18,7 @@ impl Analysis {
     /// Every target, table, list and text of several lines, and every block of comments.
     pub fn folds(&self) -> Vec<Fold> {
         let mut folds = Vec::new();
-        for section in std::iter::once(self.head()).chain(self.sections()) {
+        for section in self.sections() {
             let own = folds.len();
             self.fold_section(section, &mut folds);
             folds[own..].sort_by_key(|fold| (fold.range.start, std::cmp::Reverse(fold.range.end)));

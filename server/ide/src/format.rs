@@ -15,7 +15,8 @@ const MARK: char = '\u{f8ff}';
 impl Analysis {
     /// The text in order; none where its syntax is wrong or it is in order already.
     ///
-    /// Comments, the order of keys, and inline tables of several lines stay as they are. What the file says must be the same after it as before, or nothing is done.
+    /// Comments, the order of keys, and inline tables of several lines stay as they are. What the file says must be the same
+    /// after it as before, or nothing is done.
     pub fn format(&self) -> Option<String> {
         // A formatter that reads something else than the loader would could destroy what somebody wrote.
         Document::parse(self.text(), self.base()).ok()?;
@@ -37,11 +38,8 @@ impl Analysis {
 
     /// The inline tables of several lines, none of them in another. TOML 1.1 has them, the formatter does not.
     fn tables_of_lines(&self) -> Vec<Range<usize>> {
-        let scan = self.scan();
-        let pieces =
-            std::iter::once((&scan.head, self.head())).chain(scan.targets.iter().zip(self.sections()));
         let mut tables = Vec::new();
-        for (piece, section) in pieces {
+        for (piece, section) in self.pieces().iter().zip(self.sections()) {
             let entries = section.tables.iter().flat_map(|table| &table.entries);
             for value in entries.filter_map(|entry| entry.value.as_ref()) {
                 find_tables_of_lines(piece, value, &mut tables);
@@ -81,8 +79,8 @@ impl Analysis {
     fn says_the_same(&self, other: &str) -> bool {
         let other = Self::new(other, self.base());
         let meaning = |analysis: &Self| {
-            let sections = std::iter::once(analysis.head()).chain(analysis.sections());
-            sections
+            analysis
+                .sections()
                 .flat_map(|section| &section.tables)
                 .map(|table| analysis.meaning(table))
                 .collect::<Vec<_>>()
@@ -115,8 +113,9 @@ impl Analysis {
     }
 
     fn comments(&self) -> impl Iterator<Item = &str> {
-        let sections = std::iter::once(self.head()).chain(self.sections());
-        sections.flat_map(|section| &section.comments).map(|range| self.text()[range.clone()].trim_end())
+        self.sections()
+            .flat_map(|section| &section.comments)
+            .map(|range| self.text()[range.clone()].trim_end())
     }
 }
 

@@ -23,10 +23,11 @@ pub struct InlayHint {
 impl Analysis {
     /// Effective defaults and kernel versions of the targets that `range` touches.
     pub fn inlay_hints(&self, range: Range<usize>, surroundings: &Surroundings) -> Vec<InlayHint> {
-        let pieces = self.scan().targets.iter();
+        let targets = self.pieces().iter().enumerate().skip(1);
         // Only what is asked for is read: an editor asks for what is on its screen.
-        let touched = pieces.filter(|piece| piece.range.start <= range.end && range.start <= piece.range.end);
-        let sections = touched.map(|piece| self.section_at(piece.range.start + 1));
+        let touched =
+            targets.filter(|(_, piece)| piece.range.start <= range.end && range.start <= piece.range.end);
+        let sections = touched.map(|(index, _)| self.section(index));
         let hints = sections.flat_map(|section| {
             defaults(self.text(), section).into_iter().chain(self.release(section, surroundings))
         });

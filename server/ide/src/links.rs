@@ -30,8 +30,7 @@ pub enum LinkTarget {
 impl Analysis {
     /// Every path and URL.
     pub fn links(&self) -> Vec<Link> {
-        let sections = std::iter::once(self.head()).chain(self.sections());
-        sections.flat_map(Section::fields).filter_map(|field| self.link(&field)).collect()
+        self.sections().flat_map(Section::fields).filter_map(|field| self.link(&field)).collect()
     }
 
     fn link(&self, field: &Field<'_>) -> Option<Link> {

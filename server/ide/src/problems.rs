@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use vmtest_config::{Document, Problem, Purpose};
+use vmtest_config::{Problem, Purpose};
 
 use crate::analysis::Analysis;
 use crate::facts::{lines_of, move_by};
@@ -17,7 +17,7 @@ impl Analysis {
     /// exactly if the file cannot be loaded.
     pub fn problems(&self) -> Vec<Problem> {
         // Targets know nothing of each other but their names, so the file's problems are theirs, most of the time.
-        let alone = !self.scan().targets.is_empty() && self.facts().all(|(_, facts)| !facts.entangled);
+        let alone = self.pieces().len() > 1 && self.facts().all(|(_, facts)| !facts.entangled);
         let mut problems = if alone { self.of_pieces() } else { self.of_whole() };
         for (start, facts) in self.facts() {
             problems.extend(facts.lints.iter().map(|lint| moved(lint, start)));
@@ -54,9 +54,7 @@ impl Analysis {
     }
 
     fn of_whole(&self) -> Vec<Problem> {
-        let loaded = Document::parse(self.text(), self.base())
-            .and_then(|document| document.resolve(Purpose::Check).map(|loaded| loaded.warnings));
-        match loaded {
+        match self.load(Purpose::Check).map(|loaded| loaded.warnings) {
             Err(whole) if whole.iter().any(is_about_syntax) => {
                 let pieces = self.of_pieces();
                 // Something that only the pieces together have wrong.
@@ -78,11 +76,9 @@ impl Analysis {
 
     /// The string without an end that reaches to a place.
     fn open_string(&self, offset: usize) -> Option<&Range<usize>> {
-        let scan = self.scan();
-        let before = scan.targets.partition_point(|piece| piece.range.start < offset);
-        let piece = before.checked_sub(1).map_or(&scan.head, |index| &scan.targets[index]);
-        let before = piece.open_strings.partition_point(|open| open.start <= offset);
-        piece.open_strings[..before].last().filter(|open| offset <= open.end + 1)
+        let open_strings = &self.pieces()[self.piece_at(offset)].open_strings;
+        let before = open_strings.partition_point(|open| open.start <= offset);
+        open_strings[..before].last().filter(|open| offset <= open.end + 1)
     }
 }
 

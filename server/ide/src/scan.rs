@@ -10,15 +10,6 @@ use std::ops::Range;
 /// unless they are optimized.
 const LONGEST_OPEN: usize = 32 << 10;
 
-/// Where a text's pieces are.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Scan {
-    /// What stands before the first `[[target]]`; may be empty.
-    pub(crate) head: Piece,
-    /// From each `[[target]]` to the next.
-    pub(crate) targets: Vec<Piece>,
-}
-
 /// A part of the text that can be parsed alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -71,19 +62,20 @@ impl Piece {
     }
 }
 
-/// Cuts `text`; linear in its length.
-pub(crate) fn scan(text: &str) -> Scan {
+/// Cuts `text`: the first piece is what stands before the first `[[target]]`, and may be empty; each other one goes from
+/// a `[[target]]` to the next. Linear in the length of the text.
+pub(crate) fn scan(text: &str) -> Vec<Piece> {
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut scanner = Scanner { text, bytes: text.as_bytes(), at: start, unclosed: [false; 2] };
-    let mut scan = Scan { head: Piece { range: start..start, ..Piece::default() }, targets: Vec::new() };
-    let mut piece = &mut scan.head;
+    let mut pieces = Vec::new();
+    let mut piece = Piece { range: start..start, ..Piece::default() };
     let mut depth = 0_usize;
     let mut inline = Inline::default();
     while scanner.at < scanner.bytes.len() {
         if scanner.is_target_header() {
             piece.range.end = scanner.at;
-            scan.targets.push(Piece { range: scanner.at..scanner.at, ..Piece::default() });
-            piece = scan.targets.last_mut().unwrap_or(&mut scan.head);
+            let next = Piece { range: scanner.at..scanner.at, ..Piece::default() };
+            pieces.push(std::mem::replace(&mut piece, next));
             depth = 0;
             inline = Inline::default();
         }
@@ -130,7 +122,8 @@ pub(crate) fn scan(text: &str) -> Scan {
         }
     }
     piece.range.end = text.len();
-    scan
+    pieces.push(piece);
+    pieces
 }
 
 /// The inline table that is being read.
@@ -253,14 +246,11 @@ mod tests {
     use super::*;
 
     fn pieces(text: &str) -> Vec<&str> {
-        let scan = scan(text);
-        std::iter::once(&scan.head).chain(&scan.targets).map(|piece| &text[piece.range.clone()]).collect()
+        scan(text).into_iter().map(|piece| &text[piece.range]).collect()
     }
 
     fn open(text: &str) -> Vec<&str> {
-        let scan = scan(text);
-        let all = std::iter::once(&scan.head).chain(&scan.targets);
-        all.flat_map(|piece| piece.open_strings.clone()).map(|range| &text[range]).collect()
+        scan(text).into_iter().flat_map(|piece| piece.open_strings).map(|range| &text[range]).collect()
     }
 
     #[test]
@@ -297,7 +287,7 @@ mod tests {
 
     #[test]
     fn an_inline_table_of_several_lines_is_one_line_for_the_parser() {
-        let parsable = |text: &str| scan(text).targets[0].parsable(text).unwrap().into_owned();
+        let parsable = |text: &str| scan(text)[1].parsable(text).unwrap().into_owned();
         assert_eq!(
             parsable("[[target]]\nvm = {\r\n a = 1, # ä}\n}\nb = 1\n"),
             "[[target]]\nvm = {   a = 1,       }\nb = 1\n"
@@ -310,9 +300,9 @@ mod tests {
     fn brackets_that_nest_too_deeply_are_not_for_the_parser() {
         let text = format!("[[target]]\na = {}", "[".repeat(1000));
         let scan = scan(&text);
-        assert_eq!(scan.targets[0].parsable(&text), None);
+        assert_eq!(scan[1].parsable(&text), None);
         let text = format!("[[target]]\na = '{}'", "[".repeat(1000));
-        assert!(super::scan(&text).targets[0].parsable(&text).is_some());
+        assert!(super::scan(&text)[1].parsable(&text).is_some());
     }
 
     proptest! {
@@ -327,10 +317,9 @@ mod tests {
             )
         ) {
             let text = words.concat();
-            let scan = scan(&text);
             let bom = if text.starts_with('\u{feff}') { 3 } else { 0 };
             prop_assert_eq!(pieces(&text).concat(), &text[bom..]);
-            for piece in std::iter::once(&scan.head).chain(&scan.targets) {
+            for piece in scan(&text) {
                 prop_assert_eq!(piece.parsable(&text).unwrap().len(), piece.range.len());
             }
         }

@@ -47,11 +47,11 @@ impl Analysis {
     /// The outline, in the order of the text.
     pub fn symbols(&self) -> Vec<Symbol> {
         let text = self.text();
-        let head = self.head().tables.iter().flat_map(|table| match &table.header {
+        let head = self.section(0).tables.iter().flat_map(|table| match &table.header {
             None => entries(text, &table.entries),
             Some(_) => table_symbol(text, table).into_iter().collect(),
         });
-        let targets = self.sections().enumerate().map(|(index, section)| target(text, index, section));
+        let targets = self.target_sections().enumerate().map(|(index, section)| target(text, index, section));
         head.chain(targets).collect()
     }
 }

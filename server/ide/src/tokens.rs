@@ -41,7 +41,7 @@ impl Analysis {
     /// Every piece that has a colour, in the order of the text, without overlaps.
     pub fn semantic_tokens(&self) -> Vec<Token> {
         let mut tokens = Vec::new();
-        for section in std::iter::once(self.head()).chain(self.sections()) {
+        for section in self.sections() {
             let own = tokens.len();
             self.color_section(section, &mut tokens);
             tokens[own..].sort_by_key(|token: &Token| (token.range.start, token.range.end));
