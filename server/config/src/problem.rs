@@ -68,7 +68,8 @@ impl fmt::Display for Severity {
 }
 
 impl Problem {
-    pub(crate) fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+    /// Something that must be cured first, in the file.
+    pub fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             code,
@@ -81,11 +82,14 @@ impl Problem {
         }
     }
 
-    pub(crate) fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+    /// Something that was probably not meant, in the file.
+    pub fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, span, message) }
     }
 
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    /// Says what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }

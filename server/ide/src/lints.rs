@@ -1,6 +1,6 @@
 //! Mistakes in commands, as problems of the file.
 
-use vmtest_config::{Fix, Problem, Severity, Source};
+use vmtest_config::{Fix, Problem};
 
 use crate::model::{Section, Text};
 use crate::shell::{self, Cure, Finding};
@@ -26,16 +26,8 @@ fn problem(file: &str, text: &Text, finding: Finding) -> Problem {
     } else {
         text.content.clone()
     };
-    Problem {
-        severity: Severity::Warning,
-        code: finding.code,
-        message: finding.message,
-        help: Some(finding.help),
-        source: Source::File,
-        span,
-        related: Vec::new(),
-        fix: finding.cure.filter(|_| text.verbatim).and_then(|cure| cure_of(file, text, cure)),
-    }
+    let fix = finding.cure.filter(|_| text.verbatim).and_then(|cure| cure_of(file, text, cure));
+    Problem { fix, ..Problem::warning(finding.code, span, finding.message).help(finding.help) }
 }
 
 fn cure_of(file: &str, text: &Text, cure: Cure) -> Option<Fix> {

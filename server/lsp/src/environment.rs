@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use vmtest_config::{
-    Arch, KernelSource, KernelSystem, Problem, QemuCommand, Resolved, Severity, Source, System, check_paths,
+    Arch, KernelSource, KernelSystem, Problem, QemuCommand, Resolved, Severity, System, check_paths,
 };
 use vmtest_ide::{DirectoryEntry, KernelFact, Surroundings};
 use vmtest_vm::accelerator::{self, KvmMemory};
@@ -314,16 +314,7 @@ fn missing_agent(targets: &[Resolved], manager: Option<Manager>) -> Option<Findi
 
 /// A problem of the machine, at the target's header.
 fn warning(code: &'static str, resolved: &Resolved, message: String) -> Problem {
-    Problem {
-        severity: Severity::Warning,
-        code,
-        message,
-        help: None,
-        source: Source::File,
-        span: resolved.header.clone(),
-        related: Vec::new(),
-        fix: None,
-    }
+    Problem::warning(code, resolved.header.clone(), message)
 }
 
 /// What lies in a directory, in the order of names.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use vmtest_config::Problem;
+use vmtest_config::{Document, Problem};
 use vmtest_ide::Analysis;
 use vmtest_vm::verdict::EXIT_CONFIG;
 
@@ -19,17 +19,13 @@ pub(crate) fn fmt(file: Option<&Path>, check: bool) -> ExitCode {
     };
     let analysis = Analysis::new(file.text.as_str(), &file.base);
     let formatted = analysis.format();
-    if formatted.is_none() {
-        let broken: Vec<Problem> = analysis
-            .problems()
-            .into_iter()
-            .filter(|problem| problem.is_error() && hinders(problem))
-            .collect();
-        if !broken.is_empty() {
-            eprint(&problems::render(&broken, &file.name, &file.text, stderr_paint()));
-            crate::say(format_args!("{}: a broken file is left as it is", file.name));
-            return ExitCode::from(EXIT_CONFIG);
-        }
+    if formatted.is_none()
+        && let Err(mut broken) = Document::parse(&file.text, &file.base)
+    {
+        broken.retain(Problem::is_error);
+        eprint(&problems::render(&broken, &file.name, &file.text, stderr_paint()));
+        crate::say(format_args!("{}: a broken file is left as it is", file.name));
+        return ExitCode::from(EXIT_CONFIG);
     }
     match (file.path(), formatted) {
         (_, Some(_)) if check => {
@@ -48,12 +44,4 @@ pub(crate) fn fmt(file: Option<&Path>, check: bool) -> ExitCode {
             }
         },
     }
-}
-
-/// Whether a text with this problem cannot be formatted: only one whose syntax is right is.
-fn hinders(problem: &Problem) -> bool {
-    matches!(
-        problem.code,
-        "syntax" | "duplicate_key" | "too_deep" | "file_too_large" | "no_targets" | "target_not_array"
-    )
 }

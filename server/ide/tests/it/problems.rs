@@ -257,6 +257,7 @@ fn many_errors_take_linear_time() {
     for unit in
         ["[[target]]\nname = \"\n", "x = '''\n", "\"\\", "x = \"\n", "[[target]]\n[target.vm]\n", "ä'"]
     {
-        analysis(&unit.repeat(100_000 / unit.len())).problems();
+        let problems = analysis(&unit.repeat(100_000 / unit.len())).problems();
+        assert!(problems.iter().any(Problem::is_error) && problems.len() <= 1000, "{unit:?}");
     }
 }
