@@ -207,10 +207,7 @@ impl Rules<'_> {
             None if matches!(system, System::Kernel(_)) => InheritEnv::All,
             Some(file::InheritEnv::Switch(false)) | None => InheritEnv::None,
         };
-        let command = match model.command.as_ref()?.get_ref().as_str() {
-            "-" => Command::Interactive,
-            text => Command::Shell(text.to_owned()),
-        };
+        let command = Command::new(model.command.as_ref()?.get_ref());
         let qemu_command = match text(model.qemu_command.as_ref()) {
             None => QemuCommand::Default,
             Some(path) if path.contains('/') => QemuCommand::Custom(absolute(self.base, path)),

@@ -147,6 +147,16 @@ pub enum Command {
     Interactive,
 }
 
+impl Command {
+    /// What the key `command` means.
+    pub fn new(text: &str) -> Self {
+        match text {
+            "-" => Self::Interactive,
+            text => Self::Shell(text.to_owned()),
+        }
+    }
+}
+
 /// The program that is the virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QemuCommand {

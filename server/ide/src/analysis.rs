@@ -28,6 +28,8 @@ pub struct Analysis {
 pub struct TargetOutline {
     /// Its name; empty where it has none.
     pub name: String,
+    /// Whether its command is an interactive shell, which needs a terminal.
+    pub interactive: bool,
     /// Its `[[target]]`.
     pub header: Range<usize>,
     /// From its header to the end of its last key.
@@ -80,6 +82,7 @@ impl Analysis {
     pub fn targets(&self) -> Vec<TargetOutline> {
         let outline = |(start, facts): (usize, &Facts)| TargetOutline {
             name: facts.name.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
+            interactive: facts.interactive,
             header: facts.header.start + start..facts.header.end + start,
             range: start..facts.end + start,
         };

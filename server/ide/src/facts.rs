@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use vmtest_config::{Document, Problem, Purpose};
+use vmtest_config::{Command, Document, Problem, Purpose};
 
 use crate::model::Section;
 use crate::scan::Piece;
@@ -19,6 +19,8 @@ pub(crate) struct Facts {
     pub(crate) entangled: bool,
     /// The target's name and where it stands.
     pub(crate) name: Option<(String, Range<usize>)>,
+    /// Whether its command is an interactive shell.
+    pub(crate) interactive: bool,
     /// The target's header.
     pub(crate) header: Range<usize>,
     /// Where the last thing in it ends.
@@ -47,6 +49,9 @@ impl Facts {
             name: section
                 .value("name")
                 .and_then(|value| Some((value.text()?.value.clone(), back(value.range.clone())))),
+            interactive: section
+                .string("command")
+                .is_some_and(|text| Command::new(&text.value) == Command::Interactive),
             header: back(section.header_range()),
             end: section.end() - start,
         }

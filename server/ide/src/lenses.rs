@@ -64,18 +64,14 @@ pub enum RunState {
 impl Analysis {
     /// Every lens, for targets whose runs `state` knows.
     pub fn lenses(&self, state: &dyn Fn(&TargetRef) -> RunState) -> Vec<Lens> {
-        let targets: Vec<_> = self
-            .targets()
-            .into_iter()
-            .enumerate()
-            .map(|(index, target)| (TargetRef { name: target.name, index }, target.header))
-            .collect();
+        let targets = self.targets();
         let mut lenses = Vec::new();
-        if let [(_, first), _, ..] = targets.as_slice() {
-            lenses.push(lens(first, "▶ Run all", LensAction::RunAll));
+        if let [first, _, ..] = targets.as_slice() {
+            lenses.push(lens(&first.header, "▶ Run all", LensAction::RunAll));
         }
-        for (target, header) in &targets {
-            match state(target) {
+        for (index, outline) in targets.iter().enumerate() {
+            let (header, target) = (&outline.header, TargetRef { name: outline.name.clone(), index });
+            match state(&target) {
                 RunState::Idle => {}
                 RunState::Active { phase } => {
                     let title = format!("■ Stop ({phase})");
@@ -92,8 +88,10 @@ impl Analysis {
                     ));
                 }
             }
-            lenses.push(lens(header, "▶ Run in VM", LensAction::Run(target.clone())));
-            lenses.push(lens(header, "Shell", LensAction::Shell(target.clone())));
+            if !outline.interactive {
+                lenses.push(lens(header, "▶ Run in VM", LensAction::Run(target.clone())));
+            }
+            lenses.push(lens(header, "Shell", LensAction::Shell(target)));
         }
         lenses
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tower_lsp::lsp_types::{Diagnostic, PublishDiagnosticsParams, Uri};
 
 use crate::outbox::{Notice, Outbox};
@@ -45,10 +45,14 @@ pub(crate) type ByFile = BTreeMap<Uri, Vec<Diagnostic>>;
 pub(crate) struct Diagnostics {
     state: Mutex<State>,
     changed: Notify,
+    /// How many changes the client has been told of.
+    told: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// How many changes there were.
+    changes: u64,
     owners: BTreeMap<Owner, ByFile>,
     versions: HashMap<Uri, i32>,
     /// Files to look at, each once, in the order in which they changed.
@@ -103,11 +107,20 @@ impl Diagnostics {
     /// Publishes what changes, forever.
     pub(crate) async fn publish(&self, outbox: &dyn Outbox) {
         loop {
+            let changes = self.lock().changes;
             while let Some(params) = self.next() {
                 outbox.notify(Notice::Diagnostics(params)).await;
             }
+            self.told.send_replace(changes);
             self.changed.notified().await;
         }
+    }
+
+    /// Ends when the client has been sent everything that was said before.
+    pub(crate) async fn settled(&self) {
+        let changes = self.lock().changes;
+        // The other end lives as long as we do.
+        let _ = self.told.subscribe().wait_for(|told| *told >= changes).await;
     }
 
     fn next(&self) -> Option<PublishDiagnosticsParams> {
@@ -152,6 +165,7 @@ impl State {
     }
 
     fn enqueue(&mut self, file: &Uri) {
+        self.changes += 1;
         if self.queued.insert(file.clone()) {
             self.queue.push_back(file.clone());
         }

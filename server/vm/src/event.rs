@@ -11,6 +11,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use crate::verdict::Verdict;
+use crate::wording;
 
 /// One thing that happened to one target of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -174,16 +175,31 @@ pub enum ShareKind {
     Virtiofs,
 }
 
-/// How a target ended.
-#[derive(Debug, Clone, Serialize)]
+/// How a target ended. In JSON with a `headline` beside the verdict, so that all who show it say the same.
+#[derive(Debug, Clone)]
 pub struct Finished {
     /// The truth about it.
-    #[serde(flatten)]
     pub verdict: Verdict,
     /// Where the time went.
     pub durations: Durations,
     /// What the command wrote outside every writable share, and is gone.
     pub lost_writes: LostWrites,
+}
+
+impl Serialize for Finished {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            #[serde(flatten)]
+            verdict: &'a Verdict,
+            headline: Option<String>,
+            durations: Durations,
+            lost_writes: &'a LostWrites,
+        }
+        let Self { verdict, durations, lost_writes } = self;
+        let headline = wording::headline(verdict);
+        Json { verdict, headline, durations: *durations, lost_writes }.serialize(serializer)
+    }
 }
 
 impl From<Verdict> for Finished {

@@ -44,6 +44,17 @@ fn several_targets_can_be_run_at_once() {
 }
 
 #[test]
+fn an_interactive_shell_is_entered_and_not_run() {
+    check(
+        "[[target]]\nname = \"a\"\ncommand = '-'\n",
+        &|_| RunState::Idle,
+        expect![[r#"
+        "[[target]]" Shell Shell(TargetRef { name: "a", index: 0 })
+    "#]],
+    );
+}
+
+#[test]
 fn a_target_that_runs_can_be_stopped() {
     let state = |target: &TargetRef| match target.index {
         0 => RunState::Active { phase: "booting, 2 s".into() },

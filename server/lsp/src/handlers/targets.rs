@@ -14,6 +14,7 @@ pub(crate) async fn targets(server: &Server, params: DocumentArguments) -> Resul
     let info = |(index, (target, key)): (usize, (&vmtest_ide::TargetOutline, &TargetKey))| TargetInfo {
         name: target.name.clone(),
         index,
+        interactive: target.interactive,
         range: document.range(&target.header),
         state: server.runs.status(&params.uri, key),
     };

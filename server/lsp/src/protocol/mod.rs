@@ -44,6 +44,8 @@ pub(crate) struct TargetInfo {
     pub(crate) name: String,
     /// Its place in the file, from 0.
     pub(crate) index: usize,
+    /// Whether its command is an interactive shell, which needs a terminal.
+    pub(crate) interactive: bool,
     /// Its `[[target]]` header.
     pub(crate) range: Range,
     /// How it is.

@@ -17,6 +17,7 @@ use super::locations::{Place, Scanner};
 use super::pipe::Pipe;
 use super::places::Places;
 use super::{Inner, TargetState, announce};
+use crate::diagnostics::Diagnostics;
 use crate::outbox::{Notice, Outbox};
 use crate::protocol::RunEventParams;
 use crate::uri::uri_of;
@@ -218,9 +219,11 @@ pub(super) async fn send_queued(
     told.cancel();
 }
 
-/// Sends the other events of a target, numbered as they are sent, after `told` has fired.
+/// Sends the other events of a target, numbered as they are sent, after `told` has fired. What is said of its end stands in
+/// the files before the last one is sent.
 pub(super) async fn send_events(
     outbox: Arc<dyn Outbox>,
+    diagnostics: Arc<Diagnostics>,
     attempt: Arc<Attempt>,
     pipe: Arc<Pipe>,
     told: CancellationToken,
@@ -231,6 +234,7 @@ pub(super) async fn send_events(
         match &kind {
             EventKind::Queued => continue,
             EventKind::Output(_) => last = Some(Instant::now()),
+            EventKind::Finished(_) => diagnostics.settled().await,
             _ => {}
         }
         send_event(&*outbox, &attempt, seq, kind).await;

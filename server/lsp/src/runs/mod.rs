@@ -437,7 +437,8 @@ impl Inner {
         let pipe = Arc::new(Pipe::default());
         // Who talks to the client is on its own: it may wait for it longer than the server lives.
         if client.run_events {
-            tokio::spawn(follow::send_events(self.outbox.clone(), attempt.clone(), pipe.clone(), told));
+            let (outbox, diagnostics) = (self.outbox.clone(), self.diagnostics.clone());
+            tokio::spawn(follow::send_events(outbox, diagnostics, attempt.clone(), pipe.clone(), told));
         } else {
             let log = logs.as_ref().map(|logs| logs.output_file(attempt.index, &attempt.key.name));
             tokio::spawn(follow::send_log(self.outbox.clone(), attempt.clone(), pipe.clone(), log));

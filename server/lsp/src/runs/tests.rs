@@ -310,6 +310,20 @@ async fn a_place_is_shown_while_the_run_goes_on_and_the_verdict_at_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_said_of_the_end_is_shown_before_the_last_event() {
+    let bench = bench([script("src/a.c:1:1: error: bad\n", Verdict::Failed { exit_code: 1 })]);
+    bench.runs.start(bench.project(&["a"])).unwrap();
+    bench.finished(1).await;
+    let notices = bench.client.notices();
+    let place = |what: &dyn Fn(&Notice) -> bool| notices.iter().position(what).unwrap();
+    let verdict = place(&|notice| {
+        matches!(notice, Notice::Diagnostics(params) if params.diagnostics.iter().any(|one| one.code.is_some()))
+    });
+    let end = place(&|notice| matches!(notice, Notice::RunEvent(event) if event["event"] == "finished"));
+    assert!(verdict < end, "{notices:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_on_the_targets_header_and_its_places_stay() {
     let bench = bench([script("main.c:2: here\n", failed())]);
     bench.write("main.c", "int\nx\n");
