@@ -7,12 +7,13 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The tests' own cache and files must not meet the user's.
 export VMTEST_KERNELS := $(KERNELS)
 
-.PHONY: help demo test check unit e2e e2e-user bench build clean
+.PHONY: help demo test check unit e2e e2e-user e2e-neovim e2e-vscode bench vsix build clean
 
 help:
 	@echo "make demo    run examples/vmtest.toml under a stock kernel"
-	@echo "make test    check, unit tests, end-to-end tests in real virtual machines"
-	@echo "make check   formatters, clippy, documentation"
+	@echo "make test    check, unit tests, end-to-end tests in real virtual machines and real editors"
+	@echo "make check   formatters, clippy, documentation; types and lints of the editors' plugins"
+	@echo "make vsix    the VS Code extension as a package for this platform, with vmtest inside"
 	@echo "make bench   runs beside the bare boot of their kernel; the language server beside tombi, if that is on PATH"
 
 build:
@@ -28,14 +29,16 @@ demo:
 	if [ $$status -ne 1 ]; then echo "demo: exit status $$status, expected 1" >&2; exit 1; fi; \
 	echo "demo: two targets passed, one failed as intended, and the host's /etc is untouched"
 
-test: check unit e2e e2e-user
+test: check unit e2e e2e-user e2e-neovim e2e-vscode
 
 check:
 	scripts/setup.sh test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
-	bash -n scripts/*.sh .ci/run
+	bash -n scripts/*.sh .ci/run editors/*/*.sh tests/editors/*/*.sh
+	tests/editors/neovim/check.sh
+	tests/editors/vscode/check.sh
 
 unit:
 	scripts/setup.sh test
@@ -54,6 +57,22 @@ e2e-user:
 	else \
 		echo "make: end-to-end tests ran as $$(id -un) already"; \
 	fi
+
+e2e-neovim:
+	scripts/setup.sh test
+	scripts/kernels.sh stable
+	cargo build -p vmtest
+	VMTEST_BIN=$(TARGET)/debug/vmtest tests/editors/neovim/run.sh
+
+e2e-vscode:
+	scripts/setup.sh test
+	scripts/kernels.sh stable
+	cargo build -p vmtest
+	VMTEST_BIN=$(TARGET)/debug/vmtest tests/editors/vscode/run.sh
+
+vsix:
+	scripts/setup.sh demo
+	editors/vscode/package.sh
 
 bench:
 	scripts/setup.sh demo

@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
 # Installs the system packages that vmtest, its demo and its tests need; only what is missing.
-# usage: scripts/setup.sh demo|test
+# usage: scripts/setup.sh demo|test|node|vscode
 set -euo pipefail
 
 # program to look for, and Debian's package for it
 demo="qemu-system-x86_64=qemu-system-x86 qemu-ga=qemu-guest-agent depmod=kmod cc=gcc"
 test="$demo git=git python3=python3 ip=iproute2 setpriv=util-linux unshare=util-linux"
+node="npm=npm"
+# The editor itself is built in part where it is installed.
+vscode="chromium=chromium make=make g++=g++ python3=python3 unzip=unzip"
 
 case ${1:-} in
 demo) wanted=$demo ;;
 test) wanted=$test ;;
-*) echo "usage: scripts/setup.sh demo|test" >&2; exit 2 ;;
+node) wanted=$node ;;
+vscode) wanted=$vscode ;;
+*) echo "usage: scripts/setup.sh demo|test|node|vscode" >&2; exit 2 ;;
 esac
 
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -27,6 +32,7 @@ setup.sh: this machine has no apt-get. Install QEMU, its guest agent, kmod and a
   pacman -S qemu-system-x86 qemu-guest-agent kmod gcc
   zypper install qemu-x86 qemu-guest-agent kmod gcc
 TEXT
+        echo "setup.sh: Debian's names of what is missing:$packages" >&2
         exit 1
     fi
     sudo=

@@ -18,11 +18,8 @@ fi
 out=${1:-$root/target/vmtest-$platform.vsix}
 out=$(mkdir -p "$(dirname "$out")" && cd "$(dirname "$out")" && pwd)/$(basename "$out")
 
-# As the lock file says, once for each state of it.
-if ! cmp -s package-lock.json node_modules/.locked; then
-    npm ci --no-fund --no-audit
-    cp package-lock.json node_modules/.locked
-fi
+# shellcheck source-path=SCRIPTDIR
+. ./prepare.sh
 # A new file: one that is being run cannot be written to.
 mkdir -p server
 strip -o server/vmtest.new "$VMTEST_BIN" || cp "$VMTEST_BIN" server/vmtest.new

@@ -98,7 +98,7 @@ export function activate(context: vscode.ExtensionContext): Api {
       }
     }),
     command('vmtest.run', async () => {
-      const items = await pickTarget(targets, 'Run in VM');
+      const items = await pickTarget(targets, 'Run in VM', (item) => targets.canRun(item));
       if (items !== undefined) {
         await runs.start(items);
       }
@@ -109,7 +109,8 @@ export function activate(context: vscode.ExtensionContext): Api {
     }),
     command(shellCommand, shell),
     command('vmtest.openShell', async (item?: vscode.TestItem) => {
-      const [picked] = item === undefined ? ((await pickTarget(targets, 'Open a shell in')) ?? []) : [item];
+      const [picked] =
+        item === undefined ? ((await pickTarget(targets, 'Open a shell in', () => true)) ?? []) : [item];
       await shell(argument(picked));
     }),
     command('vmtest.newFile', () => newFile(() => current.start())),

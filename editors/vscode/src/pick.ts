@@ -5,11 +5,15 @@ import * as vscode from 'vscode';
 import { fileName } from './server';
 import type { Targets } from './targets';
 
-/** Asks for targets of all files, those of the file on the screen first. */
-export async function pickTarget(targets: Targets, title: string): Promise<vscode.TestItem[] | undefined> {
+/** Asks for one of the targets that fit, of all files, those of the file on the screen first. */
+export async function pickTarget(
+  targets: Targets,
+  title: string,
+  fits: (item: vscode.TestItem) => boolean,
+): Promise<vscode.TestItem[] | undefined> {
   await targets.discover();
   const shown = vscode.window.activeTextEditor?.document.uri.toString();
-  const items = targets.all();
+  const items = targets.all().filter(fits);
   const ordered = [
     ...items.filter((item) => item.uri?.toString() === shown),
     ...items.filter((item) => item.uri?.toString() !== shown),

@@ -2,9 +2,9 @@
 
 import * as vscode from 'vscode';
 
-import type { Verdict } from './protocol';
+import type { Finished } from './protocol';
 
-/** Diagnostics go another way than events, and may arrive after the end of the run that they are about. */
+/** The language client converts diagnostics in its own time: those that the server sent before an event come after it. */
 const patience = 2000;
 
 /** Hears every list of diagnostics as the server sends it. */
@@ -18,10 +18,10 @@ export class Problems implements vscode.Disposable {
   }
 
   /** What to show on a target: the places that its output named, then the verdict. */
-  async messages(item: vscode.TestItem, verdict: Verdict): Promise<vscode.TestMessage[]> {
-    const diagnostic = await this.onHeader(item, verdict.verdict.replace('_', '-'));
+  async messages(item: vscode.TestItem, finished: Finished): Promise<vscode.TestMessage[]> {
+    const diagnostic = await this.onHeader(item, finished.verdict.replace('_', '-'));
     if (diagnostic === undefined) {
-      return [located(new vscode.TestMessage(sentence(verdict)), item)];
+      return [located(new vscode.TestMessage(finished.headline ?? ''), item)];
     }
     // One without extent is no place in a source but a whole file: the log.
     const places = (diagnostic.relatedInformation ?? []).filter(({ location }) => !location.range.isEmpty);
@@ -69,26 +69,4 @@ function located(message: vscode.TestMessage, item: vscode.TestItem): vscode.Tes
     message.location = new vscode.Location(item.uri, item.range);
   }
   return message;
-}
-
-/** A verdict in a few words, for where the server's own are not to be had. */
-export function sentence(verdict: Verdict): string {
-  switch (verdict.verdict) {
-    case 'passed':
-      return 'passed';
-    case 'cancelled':
-      return 'stopped';
-    case 'failed':
-      return `exit ${verdict.exit_code}`;
-    case 'killed':
-      return `killed by signal ${verdict.signal}`;
-    case 'timed_out':
-      return `timed out after ${verdict.limit_seconds} s`;
-    case 'kernel_bug':
-      return `kernel bug: ${verdict.title}`;
-    case 'boot_failed':
-      return `boot failed: ${verdict.reason}`;
-    case 'lost':
-      return `machine lost: ${verdict.reason}`;
-  }
 }

@@ -7,6 +7,8 @@ export interface TargetInfo {
   name: string;
   /** Its place in the file, from 0; names need not be unique. */
   index: number;
+  /** Whether it is a shell, which needs a terminal. */
+  interactive: boolean;
   /** Its `[[target]]` header. */
   range: Range;
 }
@@ -41,15 +43,15 @@ interface EventOfTarget {
 }
 
 export type Verdict =
-  | { verdict: 'passed' }
-  | { verdict: 'cancelled' }
-  | { verdict: 'failed'; exit_code: number }
-  | { verdict: 'killed'; signal: number }
-  | { verdict: 'timed_out'; limit_seconds: number }
-  | { verdict: 'kernel_bug'; title: string }
-  | { verdict: 'boot_failed' | 'lost'; reason: string; help: string | null };
+  'passed' | 'cancelled' | 'failed' | 'killed' | 'timed_out' | 'kernel_bug' | 'boot_failed' | 'lost';
 
-export type Finished = { event: 'finished'; durations: Durations } & Verdict;
+export interface Finished {
+  event: 'finished';
+  verdict: Verdict;
+  /** What went wrong. */
+  headline: string | null;
+  durations: Durations;
+}
 
 export type RunEvent = EventOfTarget &
   (

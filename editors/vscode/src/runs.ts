@@ -5,7 +5,6 @@ import type { LanguageClient } from 'vscode-languageclient/node';
 
 import type { Channels } from './channels';
 import type { Problems } from './problems';
-import { sentence } from './problems';
 import { cancelRequest, runRequest } from './protocol';
 import type { Finished, RunEvent, TargetRef } from './protocol';
 import type { Server } from './server';
@@ -70,7 +69,7 @@ export class Runs implements vscode.Disposable {
         return this.run(request, token);
       },
       true,
-      undefined,
+      targets.runnable,
       true,
     );
   }
@@ -210,7 +209,7 @@ export class Runs implements vscode.Disposable {
       if (file.uri === undefined) {
         return;
       }
-      const all = this.targets.of(file.uri);
+      const all = this.targets.of(file.uri).filter((item) => this.targets.canRun(item));
       const items = all.filter((item) => isIn(item, chosen) && !isIn(item, excluded));
       if (items.length > 0) {
         const isWhole = chosen.has(file) && items.length === all.length;
@@ -332,7 +331,7 @@ export class Runs implements vscode.Disposable {
         this.status.clear(key);
         this.channels.say(
           event.target,
-          `=> ${sentence(event)} (${event.durations.total_seconds.toFixed(1)} s)`,
+          `=> ${event.headline ?? 'passed'} (${event.durations.total_seconds.toFixed(1)} s)`,
         );
         void this.finish(part, target, event);
         break;

@@ -12,6 +12,8 @@ const pause = 200;
 
 export class Targets implements vscode.Disposable {
   readonly controller = vscode.tests.createTestController('vmtest', 'vmtest');
+  /** On all that can run without a terminal, and on the files that have such. */
+  readonly runnable = new vscode.TestTag('runnable');
   private readonly refs = new WeakMap<vscode.TestItem, TargetRef>();
   /** The last question asked of each file: an answer to an earlier one is dropped. */
   private readonly asked = new Map<string, number>();
@@ -129,6 +131,11 @@ export class Targets implements vscode.Disposable {
     return items;
   }
 
+  /** Whether it is more than a shell. */
+  canRun(item: vscode.TestItem): boolean {
+    return item.tags.includes(this.runnable);
+  }
+
   /** How the server knows an item; none for the item of a file. */
   ref(item: vscode.TestItem): TargetRef | undefined {
     return this.refs.get(item);
@@ -182,10 +189,12 @@ export class Targets implements vscode.Disposable {
       const item = file.children.get(id) ?? this.controller.createTestItem(id, target.name, uri);
       item.range = client.protocol2CodeConverter.asRange(target.range);
       item.sortText = String(target.index).padStart(6, '0');
+      item.tags = target.interactive ? [] : [this.runnable];
       this.refs.set(item, { name: target.name, index: target.index });
       return item;
     });
     file.children.replace(items);
+    file.tags = items.some((item) => this.canRun(item)) ? [this.runnable] : [];
   }
 }
 

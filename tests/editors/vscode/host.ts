@@ -29,7 +29,7 @@ function trusted(home: Home): string {
       target('waits', 'touch started; until test -e go; do sleep 0.1; done'),
   );
   home.write('one/src/main.c', 'int main(void) {\n    thing();\n}\n');
-  home.write('two/deep/vmtest.toml', target('elsewhere', 'true'));
+  home.write('two/deep/vmtest.toml', target('elsewhere', 'true') + target('by hand', '-'));
   home.write('two/deep/notes.txt', 'first\n');
   return home.write('both.code-workspace', JSON.stringify({ folders: [{ path: 'one' }, { path: 'two' }] }));
 }

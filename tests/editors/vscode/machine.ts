@@ -21,7 +21,8 @@ export const suite = required('VMTEST_SUITE');
 /** Screenshots and logs go here. */
 export const artefacts = required('VMTEST_ARTEFACTS');
 
-const kernel = path.join(required('VMTEST_KERNELS'), 'stable/boot/vmlinuz');
+/** The files of a stock kernel, from their root on. */
+export const stable = path.join(required('VMTEST_KERNELS'), 'stable');
 
 function required(name: string): string {
   const value = process.env[name];
@@ -31,9 +32,10 @@ function required(name: string): string {
   return value;
 }
 
-/** A target of a vmtest.toml; six lines and one for each line of its command. */
-export function target(name: string, command: string): string {
-  return `[[target]]\nname = '${name}'\nkernel = '${kernel}'\ncommand = '''\n${command}\n'''\n\n`;
+/** A target of a vmtest.toml. */
+export function target(name: string, command: string, kernel = `${stable}/boot/vmlinuz`): string {
+  const script = /^\S+$/.test(command) ? `'${command}'` : `'''\n${command}\n'''`;
+  return `[[target]]\nname = '${name}'\nkernel = '${kernel}'\ncommand = ${script}\n\n`;
 }
 
 /** A fresh place for one editor; short, because paths of sockets are. */
@@ -41,7 +43,7 @@ export class Home {
   readonly dir = fs.mkdtempSync(path.join(os.tmpdir(), 'vmv-'));
   readonly user = this.make('u');
   readonly extensions = this.make('e');
-  readonly work = this.make('w');
+  readonly work = this.make('project');
   /** What a suite in the extension host says. */
   readonly report = path.join(this.dir, 'report');
   private readonly extra: NodeJS.ProcessEnv;
@@ -61,6 +63,11 @@ export class Home {
     fs.mkdirSync(path.dirname(full), { recursive: true });
     fs.writeFileSync(full, text);
     return full;
+  }
+
+  link(name: string, to: string): void {
+    fs.mkdirSync(path.dirname(path.join(this.work, name)), { recursive: true });
+    fs.symlinkSync(to, path.join(this.work, name));
   }
 
   /** Nothing of the caller's editor or home, and nothing of this one's left behind. */

@@ -12,18 +12,7 @@ place=$root/target/editors/vscode
 export VMTEST_EDITOR=$place/code VMTEST_EXTENSION=$place/vsix/extension VMTEST_VSIX=$place/vmtest.vsix
 export VMTEST_ARTEFACTS=$place/artefacts VMTEST_SUITE=$tests/out
 
-# program to look for, and Debian's package for it
-packages=
-for entry in chromium=chromium make=make g++=g++ python3=python3 unzip=unzip; do
-    command -v "${entry%%=*}" >/dev/null || packages+=" ${entry#*=}"
-done
-if [ -n "$packages" ]; then
-    sudo=
-    [ "$(id -u)" -eq 0 ] || sudo=sudo
-    $sudo apt-get -qq update || true
-    # shellcheck disable=SC2086
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages >&2
-fi
+"$root/scripts/setup.sh" vscode
 
 # The workbench, its server and its extension host, from the npm package code-server, which leaves some of its own packages
 # to be installed, and needs a newer Node than Debian's.

@@ -16,6 +16,7 @@ import {
   onSignal,
   payload,
   remote,
+  stable,
   target,
   vsix,
 } from './machine.ts';
@@ -39,20 +40,23 @@ const settings = {
 };
 
 const home = new Home();
+const kernel = 'kernels/6.1/boot/vmlinuz';
+home.link('kernels/6.1', stable);
 home.write(
   'vmtest.toml',
-  target('passes', 'printf \'the guest runs \\033[32m%s\\033[0m\\n\' "$(uname -sr)"') +
+  target('kernel', 'printf \'the guest runs \\033[32m%s\\033[0m\\n\' "$(uname -sr)"', kernel) +
     target(
-      'fails',
+      'build',
       [
         "echo 'make: entering the guest'",
-        "printf 'src/main.c:2:5: \\033[31merror: no such thing\\033[0m\\n'",
+        'cc -fdiagnostics-color=always -Werror -c src/main.c -o /dev/null || status=$?',
         'until test -e go; do sleep 0.1; done',
-        'exit 3',
+        'exit $status',
       ].join('\n'),
+      kernel,
     ),
 );
-home.write('src/main.c', 'int main(void) {\n    thing();\n    return 0;\n}\n');
+home.write('src/main.c', 'int main(void) {\n    attach();\n    return 0;\n}\n');
 fs.writeFileSync(path.join(home.make('u', 'User'), 'settings.json'), JSON.stringify(settings));
 
 const entry = path.join(code, 'out/node/entry.js');
@@ -178,26 +182,26 @@ try {
     await terminal(/make:\sentering\sthe\sguest/)
       .first()
       .waitFor();
-    await terminal(/main\.c:2:5:\serror:\sno\ssuch\sthing/)
+    await terminal(/main\.c:2:5:\serror:\simplicit\sdeclaration/)
       .first()
       .waitFor();
     await lens(/Stop\s\(running/).waitFor();
-    await status(/vmtest\sfails:\srunning/).waitFor();
+    await status(/vmtest\sbuild:\srunning/).waitFor();
     await screenshot('running');
   });
 
   await step('its end is seen on the lens, and the status bar is empty again', async () => {
     fs.writeFileSync(path.join(home.work, 'go'), '');
-    await lens(/✗\sexit\s3/).waitFor();
-    await status(/vmtest\sfails/).waitFor({ state: 'hidden' });
+    await lens(/✗\sexit\s1/).waitFor();
+    await status(/vmtest\sbuild/).waitFor({ state: 'hidden' });
   });
 
   await step('the problem leads to the line that the output named', async () => {
     await palette('Focus on Problems View');
-    await row(/exit\scode:\s3/)
+    await row(/exit\scode:\s1/)
       .first()
       .waitFor();
-    await row(/no\ssuch\sthing[^]*Ln\s2,/)
+    await row(/implicit\sdeclaration[^]*Ln\s2,/)
       .first()
       .dblclick();
     await page.locator('.tab.active[data-resource-name="main.c"]').waitFor();
@@ -208,7 +212,7 @@ try {
   await step('the palette runs a target, and the Test Explorer knows both', async () => {
     await palette('Focus on Test Explorer View');
     await palette('vmtest: Run Target in VM');
-    await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: 'passes' }).first().click();
+    await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: 'kernel' }).first().click();
     await terminal(/the\sguest\sruns\sLinux/)
       .first()
       .waitFor();
@@ -229,7 +233,7 @@ try {
     await palette('vmtest: Show Kernel Console');
     await page
       .locator('.output-view .view-line')
-      .filter({ hasText: /^passes\s\|\s/ })
+      .filter({ hasText: /^kernel\s\|\s/ })
       .first()
       .waitFor();
   });

@@ -165,6 +165,23 @@ describe('in a workspace of two folders', () => {
     terminal.dispose();
   });
 
+  it('a target that is a shell can be opened, and not run', async () => {
+    assert.match((await lens(two(), /Shell/, 5)).command?.title ?? '', /Shell/);
+    const lenses: vscode.CodeLens[] = await vscode.commands.executeCommand(
+      'vscode.executeCodeLensProvider',
+      two(),
+      100,
+    );
+    const runs = lenses.filter(({ command }) => command?.title.includes('Run in VM'));
+    assert.deepEqual(
+      runs.map(({ range }) => range.start.line),
+      [0],
+    );
+    const [runnable] = item(api, 'elsewhere')?.tags ?? [];
+    assert.equal(runnable, api.profile.tag);
+    assert.deepEqual(item(api, 'by hand')?.tags, []);
+  });
+
   it('the server starts again, with the targets of before', async () => {
     const before = api.client;
     await vscode.commands.executeCommand('vmtest.restartServer');
