@@ -83,6 +83,11 @@ function M.config()
     end,
     handlers = {
       ['vmtest/runEvent'] = function(_, event, ctx)
+        for field, value in pairs(event) do
+          if value == vim.NIL then -- JSON's null, which Neovim 0.12 hands on.
+            event[field] = nil
+          end
+        end
         require('vmtest.runs').event(event, ctx.client_id)
       end,
       ['textDocument/publishDiagnostics'] = function(err, params, ctx, ...)

@@ -5,6 +5,7 @@ local M = {}
 ---@class vmtest.Subcommand
 ---@field run fun(names: string[], bang: boolean)
 ---@field targets? integer how many names of targets it takes; -1 is any number
+---@field interactive? boolean whether interactive shells are among them
 
 ---@type table<string, vmtest.Subcommand>
 local subcommands = {
@@ -28,6 +29,7 @@ local subcommands = {
   },
   shell = {
     targets = 1,
+    interactive = true,
     run = function(names)
       require('vmtest').shell(nil, names[1])
     end,
@@ -96,7 +98,10 @@ local function escape(name)
   return (name:gsub('[\\%s]', '\\%0'))
 end
 
-local function target_names()
+--- The targets of the current project that a subcommand is for.
+---@param subcommand vmtest.Subcommand
+---@return string[]
+local function target_names(subcommand)
   local client = require('vmtest.client')
   local path = require('vmtest').project()
   local running = path and client.get(path)
@@ -106,7 +111,7 @@ local function target_names()
   local targets = client.request_sync(running, 'vmtest/targets', { uri = vim.uri_from_fname(path) })
   local names, seen = {}, {}
   for _, target in ipairs(targets or {}) do
-    if not seen[target.name] then
+    if not seen[target.name] and (subcommand.interactive or not target.interactive) then
       seen[target.name] = true
       names[#names + 1] = target.name
     end
@@ -129,8 +134,7 @@ function M.complete(lead, line, position)
   else
     local word = given:match('^%S+')
     local subcommand = subcommands[word]
-    local names = subcommand and subcommand.targets and target_names() or {}
-    candidates = vim.tbl_map(escape, names)
+    candidates = subcommand and subcommand.targets and vim.tbl_map(escape, target_names(subcommand)) or {}
   end
   return vim.tbl_filter(function(candidate)
     return vim.startswith(candidate, lead)

@@ -41,8 +41,12 @@ local function with_project(path, done)
   end)
 end
 
---- Calls `done` with the target under the cursor, or the one that the user picks.
-local function pick(running, buf, done)
+--- Calls `done` with the target under the cursor, or the one that the user picks where there is none.
+---@param running vim.lsp.Client
+---@param buf integer
+---@param interactive boolean whether interactive shells are offered
+---@param done fun(target: table)
+local function pick(running, buf, interactive, done)
   local cursor = vim.api.nvim_get_current_buf() == buf and vim.api.nvim_win_get_cursor(0)[1] - 1 or -1
   client().request(running, 'vmtest/targets', { uri = vim.uri_from_bufnr(buf) }, function(targets)
     local here
@@ -51,12 +55,15 @@ local function pick(running, buf, done)
         here = target
       end
     end
-    if here or #targets == 1 then
-      return done(here or targets[1])
-    elseif #targets == 0 then
+    local offered = vim.tbl_filter(function(target)
+      return interactive or not target.interactive
+    end, targets)
+    if here or #offered == 1 then
+      return done(here or offered[1])
+    elseif #offered == 0 then
       return client().say('there is no target', vim.log.levels.ERROR)
     end
-    vim.ui.select(targets, {
+    vim.ui.select(offered, {
       kind = 'vmtest.target',
       prompt = 'Which target?',
       format_item = function(target)
@@ -72,8 +79,9 @@ end
 
 local function start(path, running, buf, targets)
   require('vmtest.trust').ensure(path, function()
-    last = { path = path, targets = targets }
-    client().request(running, 'vmtest/run', { uri = vim.uri_from_bufnr(buf), targets = targets })
+    client().request(running, 'vmtest/run', { uri = vim.uri_from_bufnr(buf), targets = targets }, function()
+      last = { path = path, targets = targets }
+    end)
   end)
 end
 
@@ -89,7 +97,7 @@ end
 --- Runs the target under the cursor; one that the user picks, where there is none.
 function M.run_here()
   with_project(nil, function(path, running, buf)
-    pick(running, buf, function(target)
+    pick(running, buf, false, function(target)
       start(path, running, buf, { { name = target.name, index = target.index } })
     end)
   end)
@@ -153,7 +161,7 @@ function M.shell(path, name)
     if name then
       return open({ name = name })
     end
-    pick(running, buf, open)
+    pick(running, buf, true, open)
   end)
 end
 

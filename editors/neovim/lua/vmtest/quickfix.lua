@@ -16,12 +16,7 @@ local verdicts = {
   passed = true,
 }
 
----@class vmtest.List
----@field over boolean whether the run is over: what comes now still belongs to it
----@field id? integer the list that was made for it
-
----@type table<integer, vmtest.List> by client
-local lists = {}
+local TITLE = 'vmtest'
 
 --- Versions that the server has looked at, by client and URI, and who waits for one.
 ---@type table<integer, table<string, integer>>
@@ -55,39 +50,26 @@ local function items(client_id, wanted)
   return list
 end
 
-local function fill(client_id)
-  local list = lists[client_id]
+--- A run has ended: what it found is a list, in place of that of the run before. A list of something else stays while
+--- there is nothing to show.
+---@param client_id integer
+function M.run_ended(client_id)
+  if not config.get().quickfix then
+    return
+  end
   local found = items(client_id, function(diagnostic, is_config)
     local of_run = not is_config or not diagnostic.code or verdicts[diagnostic.code]
     return of_run and diagnostic.severity <= vim.diagnostic.severity.WARN
   end)
-  if list.id and vim.fn.getqflist({ id = list.id }).id == list.id then
-    vim.fn.setqflist({}, 'r', { id = list.id, items = found })
-  elseif #found > 0 and not list.id then
-    vim.fn.setqflist({}, ' ', { title = 'vmtest', items = found })
-    list.id = vim.fn.getqflist({ id = 0 }).id
-  end
-end
-
---- A run begins: what the last one found is replaced at its end.
----@param client_id integer
-function M.run_began(client_id)
-  lists[client_id] = { over = false }
-end
-
---- A run has ended. Its last diagnostics may still be on their way.
----@param client_id integer
-function M.run_ended(_, client_id)
-  if config.get().quickfix then
-    lists[client_id] = { over = true }
-    fill(client_id)
+  local replaces = vim.fn.getqflist({ title = 1 }).title == TITLE
+  if replaces or #found > 0 then
+    vim.fn.setqflist({}, replaces and 'r' or ' ', { title = TITLE, items = found })
   end
 end
 
 --- The server is gone.
 ---@param client_id integer
 function M.forget(client_id)
-  lists[client_id] = nil
   seen[client_id] = nil
   waiting = vim.tbl_filter(function(one)
     return one.client_id ~= client_id
@@ -110,9 +92,6 @@ function M.published(params, client_id)
       end
     end
     waiting = still
-  end
-  if lists[client_id] and lists[client_id].over then
-    fill(client_id)
   end
 end
 

@@ -31,41 +31,6 @@ function M.seconds(seconds)
   return ('%.1f s'):format(seconds)
 end
 
-local headlines = {
-  failed = function(finished)
-    return ('Command failed with exit code: %d'):format(finished.exit_code)
-  end,
-  killed = function(finished)
-    return ('Command killed by signal: %d'):format(finished.signal)
-  end,
-  timed_out = function(finished)
-    return ('Command timed out after %g s'):format(finished.limit_seconds)
-  end,
-  kernel_bug = function(finished)
-    return 'Kernel bug: ' .. line(finished.title)
-  end,
-  boot_failed = function(finished)
-    return 'Boot failed: ' .. line(finished.reason)
-  end,
-  lost = function(finished)
-    return 'Lost: ' .. line(finished.reason)
-  end,
-  cancelled = function()
-    return 'Cancelled'
-  end,
-}
-
---- One line that says what went wrong; nil when nothing did.
----@param finished table a `finished` event
----@return string?
-function M.headline(finished)
-  if finished.verdict == 'passed' then
-    return nil
-  end
-  local headline = headlines[finished.verdict]
-  return headline and headline(finished) or ('Did not pass: %s'):format(finished.verdict)
-end
-
 local phases =
   { booting = '===> Booting', booted = '===> Setting up VM', command_started = '===> Running command' }
 
@@ -82,14 +47,13 @@ function M.lines(event, bug)
   elseif event.event == 'notice' then
     lines[1] = 'note: ' .. line(event.message)
   elseif event.event == 'finished' then
-    local headline = M.headline(event)
-    lines[1] = headline and red(headline)
+    lines[1] = event.headline and red(event.headline)
     if event.verdict == 'kernel_bug' then
       quote(lines, "The kernel's console said:", bug and bug.excerpt)
     elseif bug then
       lines[#lines + 1] = 'note: the kernel reported a bug: ' .. line(bug.title)
     end
-    if type(event.help) == 'string' then
+    if event.help then
       lines[#lines + 1] = 'Help: ' .. line(event.help)
     end
     quote(lines, 'Last lines of the console:', event.console)

@@ -54,7 +54,7 @@ local function summary(run)
   for index = 0, run.count - 1 do
     local finished = run.targets[index].finished
     if finished.verdict ~= 'passed' then
-      failed[#failed + 1] = ('%s: %s'):format(run.targets[index].name, report.headline(finished))
+      failed[#failed + 1] = ('%s: %s'):format(run.targets[index].name, finished.headline)
     end
   end
   if #failed == 0 then
@@ -77,7 +77,7 @@ local function ended(run)
     return id ~= run.id
   end, order)
   wind_clock()
-  quickfix.run_ended(run.path, run.client_id)
+  quickfix.run_ended(run.client_id)
   local text, bad = summary(run)
   -- One line, so that nobody has to press enter.
   text = vim.fn.strcharpart(text:gsub('%c', ' '), 0, math.max(20, vim.o.columns - 30))
@@ -107,7 +107,6 @@ function M.event(event, client_id)
     run = { id = event.run_id, path = path, client_id = client_id, targets = {}, count = 0 }
     runs[run.id] = run
     order[#order + 1] = run.id
-    quickfix.run_began(client_id)
     output.begin(path)
   end
   local target = run.targets[event.index]
@@ -149,7 +148,7 @@ function M.server_left(client_id)
             index = index,
             target = target.name,
             verdict = 'lost',
-            reason = 'the language server has ended',
+            headline = 'Lost: the language server has ended',
             durations = { total_seconds = 0 },
           }, client_id)
         end

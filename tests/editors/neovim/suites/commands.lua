@@ -28,6 +28,14 @@ test('names of targets are completed, as an argument is written', function()
   equal(completed(vim_, 'Vmtest last '), {})
 end)
 
+test('interactive shells are completed for a shell only', function()
+  local vim_ = open(TWO .. '\n[[target]]\nname = "sh"\nkernel = "text"\ncommand = "-"\n')
+  equal(completed(vim_, 'Vmtest shell '), { 'one', [[another\ one]], 'sh' })
+  for _, word in ipairs({ 'run', 'stop', 'output' }) do
+    equal(completed(vim_, ('Vmtest %s '):format(word)), { 'one', [[another\ one]] }, word)
+  end
+end)
+
 test('an unknown subcommand is said, with those that there are', function()
   local vim_ = open()
   vim_:lua('vim.notify = function(message) _G.said = message end')

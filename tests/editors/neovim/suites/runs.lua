@@ -6,9 +6,9 @@ local editor = require('editor')
 local BAD = '[[target]]\nname = "one"\nkernel = "text"\ncommand = "true"\n\n'
   .. '[[target]]\nname = "another one"\nkernel = "text"\ncommand = "true"\n'
 
-local function open()
+local function open(text)
   local dir =
-    editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n', ['main.c'] = 'int main;\n' })
+    editor.project({ ['vmtest.toml'] = text or BAD, ['text'] = 'not a kernel\n', ['main.c'] = 'int main;\n' })
   local vim_ = editor.start()
   vim_:answer('vmtest.trust', 'Trust')
   vim_:listen()
@@ -42,6 +42,19 @@ test('`:Vmtest! run` and `:Vmtest run!` run every target', function()
   vim_:command('Vmtest! run')
   equal(vim_:finished(1), { one = 'boot_failed', ['another one'] = 'boot_failed' })
   vim_:command('Vmtest run!')
+  equal(vim_:finished(2), { one = 'boot_failed', ['another one'] = 'boot_failed' })
+end)
+
+test('an interactive shell is no part of a run, and refused with the way to it', function()
+  local vim_ = open('[[target]]\nname = "sh"\nkernel = "text"\ncommand = "-"\n\n' .. BAD)
+  vim_:command('Vmtest! run')
+  equal(vim_:finished(1), { one = 'boot_failed', ['another one'] = 'boot_failed' })
+  vim_:lua('vim.notify = function(message) _G.said = message end')
+  vim_:type('gg')
+  vim_:command('Vmtest run')
+  contains(vim_:wait('the refusal', 'return _G.said'), 'is an interactive shell')
+  -- What was refused is not repeated.
+  vim_:command('Vmtest last')
   equal(vim_:finished(2), { one = 'boot_failed', ['another one'] = 'boot_failed' })
 end)
 
@@ -134,18 +147,33 @@ test('a failure is a diagnostic on its target and an entry of the quickfix list'
   local vim_ = open()
   vim_:command([[Vmtest run another\ one]])
   vim_:finished(1)
-  local items = vim_:wait(
-    'the quickfix list',
-    [[
-    local list = vim.fn.getqflist({ items = 1, title = 1 })
-    return list.title == 'vmtest' and #list.items > 0 and list.items
-  ]]
-  )
-  equal(#items, 1)
-  equal(items[1].lnum, 6)
-  contains(items[1].text, 'Boot failed')
+  local list = vim_:lua('return vim.fn.getqflist({ items = 1, title = 1 })')
+  equal(list.title, 'vmtest')
+  equal(#list.items, 1)
+  equal(list.items[1].lnum, 6)
+  contains(list.items[1].text, 'Boot failed')
   vim_:command('silent cfirst')
   contains(vim_:lua('return vim.api.nvim_buf_get_name(0)'), 'vmtest.toml')
+end)
+
+test('the quickfix list of a run takes the place of that of the run before, and of no other list', function()
+  local vim_ = open()
+  local function titles()
+    return vim_:lua([[
+      local titles = {}
+      for number = 1, vim.fn.getqflist({ nr = '$' }).nr do
+        titles[number] = vim.fn.getqflist({ nr = number, title = 1 }).title
+      end
+      return titles
+    ]])
+  end
+  vim_:lua("vim.fn.setqflist({}, ' ', { title = 'a search', items = { { text = 'found' } } })")
+  vim_:command('Vmtest! run')
+  vim_:finished(1)
+  equal(vim_:lua('return #vim.fn.getqflist()'), 2)
+  vim_:command('Vmtest run one')
+  vim_:finished(2)
+  equal(titles(), { 'a search', 'vmtest' })
 end)
 
 test('a lens is run by Neovim', function()
@@ -168,7 +196,7 @@ test('no diagnostic hides a lens, however long it is', function()
   local vim_ = open()
   vim_:command('Vmtest! run')
   vim_:finished(1)
-  vim_:wait('the diagnostics', 'return #vim.diagnostic.get(0, { lnum = 0 }) == 1')
+  equal(vim_:lua('return #vim.diagnostic.get(0, { lnum = 0 })'), 1)
   vim_:see('✗ boot failed')
   vim_:see('▶ Run all')
 end)
