@@ -41,8 +41,17 @@ function _G.contains(text, part)
   end
 end
 
-for _, suite in ipairs({ 'attach', 'language', 'runs', 'trust', 'commands', 'install', 'machine' }) do
+for _, suite in ipairs({ 'session', 'attach', 'language', 'runs', 'trust', 'commands', 'install', 'machine' }) do
   dofile(('%s/suites/%s.lua'):format(here, suite))
+end
+
+--- What the editors show, for who reads why a test failed.
+local function screens()
+  local shown = {}
+  for _, one in ipairs(editor.running) do
+    shown[#shown + 1] = one.session.exited and 'an editor that has ended' or one.session:screen()
+  end
+  return table.concat(shown, '\n---\n')
 end
 
 local function clean()
@@ -67,6 +76,7 @@ for _, one in ipairs(tests) do
   if one.promise:find(filter, 1, true) then
     local began = vim.uv.hrtime()
     local ok, message = xpcall(one.body, debug.traceback)
+    local shown = not ok and screens()
     local problem = clean()
     local took = (vim.uv.hrtime() - began) / 1e9
     if ok and not problem then
@@ -74,8 +84,9 @@ for _, one in ipairs(tests) do
       io.stdout:write(('ok      %s (%.1f s)\n'):format(one.promise, took))
     else
       failed[#failed + 1] = one.promise
-      io.stdout:write(('FAILED  %s (%.1f s)\n%s\n'):format(one.promise, took, message or problem))
-      io.stdout:write(problem and message and problem .. '\n' or '')
+      io.stdout:write(('FAILED  %s (%.1f s)\n'):format(one.promise, took))
+      io.stdout:write(ok and '' or ('%s\nthe screen:\n%s\n'):format(message, shown))
+      io.stdout:write(problem and problem .. '\n' or '')
     end
     io.stdout:flush()
   end

@@ -1,5 +1,7 @@
 --- A Neovim under test: a process of its own with a screen of its own, driven by keys and asked by its API.
 
+local Session = require('session')
+
 local M = {}
 
 --- Long enough for a machine that is busy with other things; nothing waits longer than it must.
@@ -11,20 +13,6 @@ local Editor = {}
 Editor.__index = Editor
 
 local count = 0
-
-local SCREEN = [[
-  local function screen()
-    local lines = {}
-    for row = 1, vim.o.lines do
-      local cells = {}
-      for column = 1, vim.o.columns do
-        cells[column] = vim.fn.screenstring(row, column)
-      end
-      lines[row] = (table.concat(cells):gsub('%s+$', ''))
-    end
-    return table.concat(lines, '\n')
-  end
-]]
 
 --- Makes a folder that is gone after the test.
 ---@param files table<string, string>
@@ -77,24 +65,19 @@ function M.start(options)
     { vim.env.VMTEST_NVIM, '--embed', '-n', '-i', 'NONE', '-u', options.init or (M.here .. '/init.lua') }
   vim.list_extend(cmd, options.args or {})
   local self = setmetatable({ home = home }, Editor)
-  self.channel = vim.fn.jobstart(cmd, {
-    rpc = true,
+  self.session = Session.start(cmd, {
     cwd = options.cwd or home,
     env = vim.tbl_extend('force', env, options.env or {}),
   })
-  assert(self.channel > 0, 'Neovim did not start')
   M.running[#M.running + 1] = self
-  self:api('nvim_ui_attach', 120, 40, { rgb = true })
+  self:api('nvim_ui_attach', 120, 40, { rgb = true, ext_linegrid = true })
   self:wait('the editor to be up', 'return vim.v.vim_did_enter == 1')
   return self
 end
 
---- Calls the API. An editor that waits for a key would not answer: that is a failure of its own.
+--- Calls the API.
 function Editor:api(name, ...)
-  if name ~= 'nvim_ui_attach' and vim.rpcrequest(self.channel, 'nvim_get_mode').blocking then
-    error('the editor waits for a key', 2)
-  end
-  return vim.rpcrequest(self.channel, name, ...)
+  return self.session:request(LIMIT, name, ...)
 end
 
 --- Runs Lua in the editor.
@@ -109,7 +92,7 @@ end
 
 --- Types.
 function Editor:type(keys)
-  vim.rpcrequest(self.channel, 'nvim_input', keys)
+  self.session:type(keys)
 end
 
 --- Waits until Lua in the editor returns something true, and returns that.
@@ -121,34 +104,45 @@ end
 
 --- The same with a limit of its own.
 function Editor:wait_for(limit, what, code, ...)
-  local value
+  local asking, value, failure
   local arguments = { ... }
-  local ok = vim.wait(limit, function()
-    if vim.rpcrequest(self.channel, 'nvim_get_mode').blocking then
-      return false
+  self.session:wait(limit, what, function()
+    if not asking and not value then
+      asking = true
+      self.session:send('nvim_exec_lua', { code, arguments }, function(problem, result)
+        asking, failure = false, problem
+        value = result ~= vim.NIL and result
+      end)
     end
-    value = vim.rpcrequest(self.channel, 'nvim_exec_lua', code, arguments)
-    return value and value ~= vim.NIL
-  end, 20)
-  if not ok then
-    local state = vim.rpcrequest(self.channel, 'nvim_get_mode').blocking and 'it waits for a key'
-      or self:screen()
-    error(('waited in vain for %s; the screen:\n%s'):format(what, state), 2)
+    return value or failure
+  end)
+  if failure then
+    error(failure[2], 2)
   end
   return value
 end
 
 --- Waits until the screen shows a text.
 function Editor:see(text, limit)
-  return self:wait_for(limit or LIMIT, ('`%s` on the screen'):format(text), SCREEN .. [[
-    vim.cmd.redraw({ bang = true })
-    return screen():find(..., 1, true) ~= nil
-  ]], text)
+  local drawing
+  self.session:wait(limit or LIMIT, ('`%s` on the screen'):format(text), function()
+    if self.session:screen():find(text, 1, true) then
+      return true
+    end
+    -- Lenses of Neovim 0.12 are drawn by nothing less.
+    if not drawing then
+      drawing = true
+      self.session:send('nvim_command', { 'redraw!' }, function()
+        drawing = false
+      end)
+    end
+  end)
 end
 
 --- What the screen shows.
 function Editor:screen()
-  return self:lua(SCREEN .. 'vim.cmd.redraw({ bang = true }) return screen()')
+  self:command('redraw!')
+  return self.session:screen()
 end
 
 --- Opens a file and waits until the server looks after it.
@@ -247,14 +241,13 @@ end
 
 --- Ends the editor, as its user would.
 function Editor:quit()
-  if self.ended then
-    return
-  end
-  self.ended = true
-  pcall(vim.rpcnotify, self.channel, 'nvim_command', 'qall!')
-  if vim.fn.jobwait({ self.channel }, LIMIT)[1] == -1 then
-    vim.fn.jobstop(self.channel)
-    error('the editor did not end')
+  self.session:send('nvim_command', { 'qall!' })
+  local ok, problem = pcall(self.session.wait, self.session, LIMIT, 'the editor to end', function()
+    return self.session.exited
+  end)
+  if not ok then
+    self.session:kill()
+    error(problem, 0)
   end
 end
 

@@ -21,7 +21,7 @@ export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 status=0
 for nvim in nvim-0.10 nvim-newest; do
-    # An editor that waits for a key where nobody expects it would wait forever.
+    # Every wait has a limit of its own. Should one be forgotten, there is still an end.
     VMTEST_NVIM=$bin/$nvim timeout --kill-after=10 1800 "$bin/$nvim" --clean --headless -l "$here/driver.lua" "$nvim" "$*" || status=1
 done
 exit $status

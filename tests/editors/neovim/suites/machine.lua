@@ -5,8 +5,21 @@ local editor = require('editor')
 local KERNEL = vim.env.VMTEST_KERNELS .. '/stable/boot/vmlinuz'
 local LIMIT = editor.VM_LIMIT
 
+--- A machine that is busy with other things gives the guest no time for long, and its kernel would complain of that.
+local PATIENT = 'nosoftlockup rcupdate.rcu_cpu_stall_suppress=1 workqueue.watchdog_thresh=0'
+
 local function target(name, command)
-  return ('[[target]]\nname = "%s"\nkernel = "%s"\ncommand = """\n%s\n"""\n\n'):format(name, KERNEL, command)
+  return ([=[
+[[target]]
+name = "%s"
+kernel = "%s"
+kernel_args = "%s"
+vm = { num_cpus = 1, memory = "1G" }
+command = """
+%s
+"""
+
+]=]):format(name, KERNEL, PATIENT, command)
 end
 
 local function open(files)
