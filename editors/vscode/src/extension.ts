@@ -65,8 +65,11 @@ export function activate(context: vscode.ExtensionContext): Api {
   const shell = async (target: TargetArgument | undefined): Promise<void> => {
     if (!vscode.workspace.isTrusted) {
       await askForTrust();
-    } else if (target !== undefined && current.program !== undefined) {
-      await openShell(current.program, target);
+      return;
+    }
+    const program = target === undefined ? undefined : await current.locate();
+    if (target !== undefined && program !== undefined) {
+      await openShell(program, target);
     }
   };
   const argument = (item: vscode.TestItem | undefined): TargetArgument | undefined => {

@@ -1,5 +1,6 @@
 // Which `vmtest` program to use.
 
+import { execFile } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -34,11 +35,14 @@ export async function findServer(places: Places): Promise<Found | Missing> {
     if (!path.isAbsolute(program)) {
       return { reason: `\`vmtest.server.path\` is not an absolute path: ${program}`, isSetting: true };
     }
-    return (await isProgram(program))
+    return (await isServer(program))
       ? { program, origin: 'setting' }
-      : { reason: `\`vmtest.server.path\` names no program: ${program}`, isSetting: true };
+      : {
+          reason: `\`vmtest.server.path\` names no \`vmtest\` with a language server: ${program}`,
+          isSetting: true,
+        };
   }
-  if (await isProgram(places.bundled)) {
+  if (await isServer(places.bundled)) {
     return { program: places.bundled, origin: 'bundled' };
   }
   if (!places.trusted) {
@@ -48,14 +52,35 @@ export async function findServer(places: Places): Promise<Found | Missing> {
       isSetting: false,
     };
   }
+  const others: string[] = [];
   // A relative entry would mean whatever directory the editor was started in.
   for (const directory of places.path.split(path.delimiter).filter((entry) => path.isAbsolute(entry))) {
     const program = path.join(directory, 'vmtest');
-    if (await isProgram(program)) {
+    if (await isServer(program)) {
       return { program, origin: 'PATH' };
     }
+    if (await isProgram(program)) {
+      others.push(program);
+    }
   }
-  return { reason: 'There is no `vmtest` program on PATH.', isSetting: false };
+  const but = others.length > 0 ? `, only without: ${others.join(', ')}` : '';
+  return { reason: `There is no \`vmtest\` with a language server on PATH${but}.`, isSetting: false };
+}
+
+/**
+ * Whether a program can serve, by its own word. An older `vmtest` knows no `lsp` and would run every target of the
+ * vmtest.toml where it is started; a program that was built for another system does not start at all.
+ */
+async function isServer(file: string): Promise<boolean> {
+  if (!(await isProgram(file))) {
+    return false;
+  }
+  return new Promise((resolve) => {
+    const child = execFile(file, ['lsp', '--help'], { cwd: '/', timeout: 10_000 }, (error, stdout) => {
+      resolve(error === null && stdout.includes('vmtest lsp'));
+    });
+    child.stdin?.end();
+  });
 }
 
 async function isProgram(file: string): Promise<boolean> {

@@ -39,11 +39,6 @@ export class Server implements vscode.Disposable {
     return this.client?.state === State.Running ? this.client : undefined;
   }
 
-  /** The program that serves, also for terminals; none when none was found. */
-  get program(): string | undefined {
-    return this.found?.program;
-  }
-
   /** Starts the server, if nobody has. */
   start(): Promise<void> {
     this.first ??= this.enqueue(() => this.startNow());
@@ -116,8 +111,10 @@ export class Server implements vscode.Disposable {
   }
 
   private find(): ReturnType<typeof findServer> {
+    // The editor does not hold settings to their types.
+    const setting = settings().get<unknown>('server.path') ?? '';
     return findServer({
-      setting: settings().get<string>('server.path', '').trim(),
+      setting: typeof setting === 'string' ? setting.trim() : JSON.stringify(setting),
       bundled: this.context.asAbsolutePath('server/vmtest'),
       path: process.env.PATH ?? '',
       trusted: vscode.workspace.isTrusted,
@@ -197,7 +194,7 @@ export class Server implements vscode.Disposable {
   }
 }
 
-export function settings(): vscode.WorkspaceConfiguration {
+function settings(): vscode.WorkspaceConfiguration {
   return vscode.workspace.getConfiguration('vmtest');
 }
 

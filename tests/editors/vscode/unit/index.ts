@@ -12,12 +12,14 @@ import { Lines, forReading, forTerminal, textOf } from '../../../../editors/vsco
 
 void describe('the server', () => {
   let dir = '';
-  const program = (name: string): string => {
+  const script = (name: string, text: string): string => {
     const file = path.join(dir, name, 'vmtest');
     fs.mkdirSync(path.dirname(file), { recursive: true });
-    fs.writeFileSync(file, '', { mode: 0o755 });
+    fs.writeFileSync(file, `#!/bin/sh\n${text}\n`, { mode: 0o755 });
     return file;
   };
+  const program = (name: string): string =>
+    script(name, 'test "$*" = "lsp --help" && echo "Usage: vmtest lsp"');
   const places = (changes: Partial<Places>): Places => ({
     setting: '',
     bundled: path.join(dir, 'missing/vmtest'),
@@ -67,7 +69,27 @@ void describe('the server', () => {
     fs.mkdirSync(path.join(dir, 'directory/vmtest'), { recursive: true });
     const onPath = path.relative(process.cwd(), path.dirname(program('path')));
     const found = await findServer(places({ path: `${onPath}:${path.join(dir, 'directory')}:` }));
-    assert.deepEqual(found, { reason: 'There is no `vmtest` program on PATH.', isSetting: false });
+    assert.deepEqual(found, {
+      reason: 'There is no `vmtest` with a language server on PATH.',
+      isSetting: false,
+    });
+  });
+
+  void it('is no older vmtest, which would run the targets instead', async () => {
+    // It has no `lsp`, and takes the word for something else.
+    const older = script('older', 'echo "Usage: vmtest [OPTIONS] [COMMAND]..."');
+    const broken = script('broken', 'echo "Usage: vmtest lsp"; exit 127');
+    const onPath = program('path');
+    const before = [older, broken].map((file) => path.dirname(file)).join(':');
+    const all = places({ path: `${before}:${path.dirname(onPath)}` });
+    assert.deepEqual(await findServer(all), { program: onPath, origin: 'PATH' });
+    assert.deepEqual(await findServer({ ...all, path: before }), {
+      reason: `There is no \`vmtest\` with a language server on PATH, only without: ${older}, ${broken}.`,
+      isSetting: false,
+    });
+    const named = await findServer({ ...all, setting: older });
+    assert.ok('reason' in named && named.isSetting && named.reason.includes(older));
+    assert.deepEqual(await findServer({ ...all, bundled: broken }), { program: onPath, origin: 'PATH' });
   });
 });
 
