@@ -96,8 +96,11 @@ export function activate(context: vscode.ExtensionContext): Api {
     }),
     vscode.workspace.onDidGrantWorkspaceTrust(() => current.trust()),
     vscode.workspace.onDidChangeConfiguration((change) => {
-      if (change.affectsConfiguration('vmtest.server') || change.affectsConfiguration('vmtest.jobs')) {
+      if (change.affectsConfiguration('vmtest.server')) {
         void restartWhenIdle(current, runs);
+      }
+      if (change.affectsConfiguration('vmtest.jobs')) {
+        void current.configure();
       }
     }),
     command('vmtest.run', async () => {
@@ -151,7 +154,7 @@ export async function deactivate(): Promise<void> {
   await server?.stop();
 }
 
-/** Settings are read when the server starts; machines that run are not taken down without asking. */
+/** Another server may be meant; machines that run are not taken down without asking. */
 async function restartWhenIdle(current: Server, runs: Runs): Promise<void> {
   if (runs.isBusy) {
     const stop = 'Stop Them and Restart';

@@ -1,7 +1,12 @@
 // The language server: which one, when it starts, and what it is told of trust.
 
 import * as vscode from 'vscode';
-import { LanguageClient, State, TransportKind } from 'vscode-languageclient/node';
+import {
+  DidChangeConfigurationNotification,
+  LanguageClient,
+  State,
+  TransportKind,
+} from 'vscode-languageclient/node';
 import type { Middleware, StaticFeature } from 'vscode-languageclient/node';
 
 import { findServer } from './lookup';
@@ -68,6 +73,13 @@ export class Server implements vscode.Disposable {
     if (this.first !== undefined) {
       await this.restart();
     }
+  }
+
+  /** Another number of jobs counts from the next run on, and needs no other server. */
+  async configure(): Promise<void> {
+    await this.running?.sendNotification(DidChangeConfigurationNotification.type, {
+      settings: { vmtest: { jobs: jobs() } },
+    });
   }
 
   /** Trust was granted. The same server is told; where another one would be started now, it is. */
@@ -143,7 +155,7 @@ export class Server implements vscode.Disposable {
         // Asked again when the client starts a server that crashed: trust may have been granted since.
         initializationOptions: () => ({
           trusted: vscode.workspace.isTrusted,
-          jobs: settings().get<number | null>('jobs', null),
+          jobs: jobs(),
         }),
       },
     );
@@ -196,6 +208,11 @@ export class Server implements vscode.Disposable {
 
 function settings(): vscode.WorkspaceConfiguration {
   return vscode.workspace.getConfiguration('vmtest');
+}
+
+/** As it was written; the server says what is wrong with it. */
+function jobs(): unknown {
+  return settings().get('jobs', null);
 }
 
 /** Says that we show runs and open shells ourselves. */
