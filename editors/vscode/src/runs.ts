@@ -10,7 +10,7 @@ import type { Finished, RunEvent, TargetRef } from './protocol';
 import type { Server } from './server';
 import type { Status } from './status';
 import type { Targets } from './targets';
-import { forTerminal, textOf } from './text';
+import { Room, forReading, forTerminal, textOf } from './text';
 import type { Lines } from './text';
 
 /** How one target of a run ended. */
@@ -38,7 +38,11 @@ interface Target {
   item: vscode.TestItem;
   key: string;
   lines: Lines;
+  room: Room;
 }
+
+/** The editor keeps the output of its last test runs in memory; a guest may print for hours. */
+const mostOutput = 16 << 20;
 
 export class Runs implements vscode.Disposable {
   readonly profile: vscode.TestRunProfile;
@@ -286,9 +290,10 @@ export class Runs implements vscode.Disposable {
     if (target === undefined) {
       return;
     }
-    const { item, key, lines } = target;
+    const { item, key, lines, room } = target;
+    // A guest's kernel may have had a hand in the text, and must have none in the terminal.
     const note = (text: string): void => {
-      part.run.appendOutput(`\x1b[2m${forTerminal(text)}\x1b[0m\r\n`, undefined, item);
+      part.run.appendOutput(`\x1b[2m${forTerminal(forReading(text))}\x1b[0m\r\n`, undefined, item);
     };
     const phase = (name: string): void => {
       this.status.set(key, item.label, name);
@@ -318,7 +323,10 @@ export class Runs implements vscode.Disposable {
         break;
       case 'output': {
         const text = textOf(event);
-        part.run.appendOutput(forTerminal(text), undefined, item);
+        const shown = room.take(text);
+        if (shown !== '') {
+          part.run.appendOutput(forTerminal(shown), undefined, item);
+        }
         lines.push(text);
         break;
       }
@@ -347,7 +355,8 @@ export class Runs implements vscode.Disposable {
       return;
     }
     const key = `${event.run_id} ${event.index}`;
-    part.targets.set(event.index, { item, key, lines: this.channels.lines(event.target) });
+    const room = new Room(mostOutput, '\n\x1b[2mthere is more; the log of the run has all of it\x1b[0m\n');
+    part.targets.set(event.index, { item, key, lines: this.channels.lines(event.target), room });
     part.open += 1;
     part.run.enqueued(item);
     this.status.set(key, item.label, 'waiting');

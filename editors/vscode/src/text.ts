@@ -21,8 +21,12 @@ export class Lines {
 
   push(text: string): void {
     const lines = (this.rest + text).split('\n');
+    this.rest = lines.pop() ?? '';
     // A line without an end must not grow without one.
-    this.rest = (lines.pop() ?? '').slice(-longest);
+    if (this.rest.length > longest) {
+      lines.push(this.rest);
+      this.rest = '';
+    }
     if (lines.length > 0) {
       this.write(lines);
     }
@@ -37,6 +41,22 @@ export class Lines {
 }
 
 const longest = 64 << 10;
+
+/** Lets text through up to a length, and says once that there was more: for a place that keeps in memory what it gets. */
+export class Room {
+  constructor(
+    private left: number,
+    private readonly more: string,
+  ) {}
+
+  take(text: string): string {
+    if (this.left <= 0) {
+      return '';
+    }
+    this.left -= text.length;
+    return this.left > 0 ? text : text + this.more;
+  }
+}
 
 /** The text of `output` events, whose bytes may be no UTF-8. */
 export function textOf(output: { text?: string; base64?: string }): string {

@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { findServer } from '../../../../editors/vscode/src/lookup';
 import type { Places } from '../../../../editors/vscode/src/lookup';
-import { Lines, forReading, forTerminal, textOf } from '../../../../editors/vscode/src/text';
+import { Lines, Room, forReading, forTerminal, textOf } from '../../../../editors/vscode/src/text';
 
 void describe('the server', () => {
   let dir = '';
@@ -113,6 +113,26 @@ void describe('output', () => {
     lines.end();
     lines.end();
     assert.deepEqual(seen, [['one', 'two'], ['three'], ['four']]);
+  });
+
+  void it('that has no line breaks is not kept back, and not lost', () => {
+    const seen: string[] = [];
+    const lines = new Lines((some) => seen.push(...some));
+    const piece = 'x'.repeat(1000);
+    for (let count = 0; count < 1000; count += 1) {
+      lines.push(piece);
+    }
+    assert.ok(seen.length > 1);
+    lines.end();
+    assert.equal(seen.join(''), piece.repeat(1000));
+  });
+
+  void it('is not kept in memory without end', () => {
+    const room = new Room(5, ' and more');
+    assert.deepEqual(
+      ['abc', 'def', 'ghi', ''].map((text) => room.take(text)),
+      ['abc', 'def and more', '', ''],
+    );
   });
 
   void it('that is no UTF-8 is shown as far as it can be', () => {
