@@ -1,6 +1,7 @@
 // Every target of every vmtest.toml, as an item of the Test Explorer.
 
 import * as vscode from 'vscode';
+import { LSPErrorCodes, ResponseError } from 'vscode-languageclient/node';
 import type { LanguageClient } from 'vscode-languageclient/node';
 
 import { targetsRequest } from './protocol';
@@ -24,7 +25,9 @@ export class Targets implements vscode.Disposable {
   private readonly parts: vscode.Disposable[] = [];
 
   constructor(private readonly client: () => LanguageClient | undefined) {
-    const watcher = vscode.workspace.createFileSystemWatcher(`**/${fileName}`);
+    const watcher = vscode.workspace.createFileSystemWatcher(`**/${fileName}`, false, false, true);
+    // When a directory goes, nothing is said of the files in it.
+    const ends = vscode.workspace.createFileSystemWatcher('**', true, true, false);
     const soon = (document: vscode.TextDocument): void => {
       if (isConfig(document.uri)) {
         this.refreshSoon(document.uri);
@@ -40,8 +43,13 @@ export class Targets implements vscode.Disposable {
         return this.refresh(uri);
       }),
       watcher.onDidChange((uri) => this.refresh(uri)),
-      watcher.onDidDelete((uri) => {
-        this.forget(uri);
+      ends,
+      ends.onDidDelete((gone) => {
+        this.controller.items.forEach(({ id, uri }) => {
+          if (uri !== undefined && (id === gone.toString() || id.startsWith(`${gone.toString()}/`))) {
+            this.forget(uri);
+          }
+        });
       }),
       vscode.workspace.onDidOpenTextDocument((document) => {
         soon(document);
@@ -49,7 +57,14 @@ export class Targets implements vscode.Disposable {
           this.appeared.fire();
         }
       }),
-      vscode.workspace.onDidCloseTextDocument(soon),
+      vscode.workspace.onDidCloseTextDocument((document) => {
+        // A file that is in no folder is there as long as it is open.
+        if (vscode.workspace.getWorkspaceFolder(document.uri) === undefined) {
+          this.forget(document.uri);
+        } else {
+          soon(document);
+        }
+      }),
       vscode.workspace.onDidChangeTextDocument(({ document }) => {
         soon(document);
       }),
@@ -80,6 +95,7 @@ export class Targets implements vscode.Disposable {
   async refresh(uri: vscode.Uri): Promise<void> {
     const id = uri.toString();
     clearTimeout(this.timers.get(id));
+    this.timers.delete(id);
     const client = this.client();
     if (client === undefined) {
       return;
@@ -89,7 +105,11 @@ export class Targets implements vscode.Disposable {
     let targets: TargetInfo[];
     try {
       targets = await client.sendRequest(targetsRequest, { uri: client.code2ProtocolConverter.asUri(uri) });
-    } catch {
+    } catch (error) {
+      // A server that went away under the question has said nothing of the file: what is shown still stands.
+      if (!(error instanceof ResponseError) || error.code !== LSPErrorCodes.RequestFailed) {
+        return;
+      }
       // The file is gone, or cannot be read: the server says so in its own words when something is to run.
       targets = [];
     }
@@ -166,6 +186,8 @@ export class Targets implements vscode.Disposable {
 
   private forget(uri: vscode.Uri): void {
     const id = uri.toString();
+    clearTimeout(this.timers.get(id));
+    this.timers.delete(id);
     this.asked.set(id, (this.asked.get(id) ?? 0) + 1);
     this.controller.items.delete(id);
   }
@@ -185,8 +207,10 @@ export class Targets implements vscode.Disposable {
     const items = targets.map((target) => {
       const nth = seen.get(target.name) ?? 0;
       seen.set(target.name, nth + 1);
-      const id = `${uri.toString()}#${target.name}#${nth}`;
-      const item = file.children.get(id) ?? this.controller.createTestItem(id, target.name, uri);
+      // A name may hold anything, also what the editor's ids may not.
+      const id = `${uri.toString()}#${encodeURIComponent(target.name)}#${nth}`;
+      const item =
+        file.children.get(id) ?? this.controller.createTestItem(id, target.name || '(no name)', uri);
       item.range = client.protocol2CodeConverter.asRange(target.range);
       item.sortText = String(target.index).padStart(6, '0');
       item.tags = target.interactive ? [] : [this.runnable];
