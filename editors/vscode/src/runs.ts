@@ -44,6 +44,9 @@ interface Target {
 /** The editor keeps the output of its last test runs in memory; a guest may print for hours. */
 const mostOutput = 16 << 20;
 
+/** Editors save many files at once; that is one reason to run. */
+const pause = 100;
+
 export class Runs implements vscode.Disposable {
   readonly profile: vscode.TestRunProfile;
   private readonly parts = new Map<string, Part>();
@@ -174,18 +177,27 @@ export class Runs implements vscode.Disposable {
   private watch(request: vscode.TestRunRequest, token: vscode.CancellationToken): void {
     if (!vscode.workspace.isTrusted) {
       void askForTrust();
-      return;
     }
+    const due = new Set<vscode.TestItem>();
+    let timer: NodeJS.Timeout | undefined;
+    const again = (): void => {
+      timer = undefined;
+      const saved = new vscode.TestRunRequest([...due], request.exclude, request.profile, true, true);
+      due.clear();
+      void this.run(saved, token);
+    };
     const listener = vscode.workspace.onDidSaveTextDocument((document) => {
-      const items = this.chosen(request).filter(
-        (item) => item.uri !== undefined && isBeside(document.uri, item.uri),
-      );
-      if (items.length > 0) {
-        const again = new vscode.TestRunRequest(items, request.exclude, request.profile, true, true);
-        void this.run(again, token);
+      // Without trust, saving does nothing; it does when trust is given.
+      const items = vscode.workspace.isTrusted ? this.chosen(request) : [];
+      for (const item of items) {
+        if (item.uri !== undefined && isBeside(document.uri, item.uri)) {
+          due.add(item);
+          timer ??= setTimeout(again, pause);
+        }
       }
     });
     token.onCancellationRequested(() => {
+      clearTimeout(timer);
       listener.dispose();
     });
   }
