@@ -93,6 +93,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     targets.onDidAppear(() => current.start()),
     current.onDidStop(() => {
       runs.abandon();
+      problems.forget();
     }),
     vscode.workspace.onDidGrantWorkspaceTrust(() => current.trust()),
     vscode.workspace.onDidChangeConfiguration((change) => {
@@ -109,7 +110,11 @@ export function activate(context: vscode.ExtensionContext): Api {
         await runs.start(items);
       }
     }),
-    command('vmtest.runAll', () => runs.start()),
+    command('vmtest.runAll', async () => {
+      await current.settled();
+      await targets.discover();
+      await runs.start();
+    }),
     command('vmtest.stop', () => {
       runs.stop();
     }),

@@ -13,8 +13,17 @@ export class Problems implements vscode.Disposable {
   private readonly latest = new Map<string, vscode.Diagnostic[]>();
 
   heard(uri: vscode.Uri, diagnostics: vscode.Diagnostic[]): void {
-    this.latest.set(uri.toString(), diagnostics);
+    if (diagnostics.length > 0) {
+      this.latest.set(uri.toString(), diagnostics);
+    } else {
+      this.latest.delete(uri.toString());
+    }
     this.changed.fire(uri);
+  }
+
+  /** The server is gone: what it said is no answer to what the next one runs. */
+  forget(): void {
+    this.latest.clear();
   }
 
   /** What to show on a target: the places that its output named, then the verdict. */

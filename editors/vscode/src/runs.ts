@@ -23,13 +23,14 @@ export interface Ended {
 
 /** One `vmtest/run`: a file's share of a test run. */
 interface Part {
+  id: string;
   run: vscode.TestRun;
   /** Items that may be among its targets, in the order of the file; each is taken once. */
   waiting: vscode.TestItem[];
   first: vscode.TestItem | undefined;
-  /** Its targets by their place in the run. */
+  /** Targets that have not finished, by their place in the run. */
   targets: Map<number, Target>;
-  /** How many of them are not over. */
+  /** How many targets have not been told to their tests as over. */
   open: number;
   over: () => void;
 }
@@ -93,7 +94,7 @@ export class Runs implements vscode.Disposable {
 
   /** Whether a target is not over. */
   get isBusy(): boolean {
-    return this.parts.size > 0;
+    return this.starting > 0 || this.parts.size > 0;
   }
 
   /** Stops everything. */
@@ -106,13 +107,15 @@ export class Runs implements vscode.Disposable {
   /** The server is gone, and with it the machines. */
   abandon(): void {
     for (const part of this.parts.values()) {
-      for (const target of part.targets.values()) {
-        this.status.clear(target.key);
-        part.run.errored(target.item, new vscode.TestMessage('The language server ended during the run.'));
+      for (const { item, key, lines } of part.targets.values()) {
+        lines.end();
+        this.status.clear(key);
+        this.fail(part.run, item, 'abandoned', 'The language server ended during the run.');
       }
-      part.over();
+      const lost = part.targets.size;
+      part.targets.clear();
+      this.close(part, lost);
     }
-    this.parts.clear();
   }
 
   /** `vmtest/runEvent`. */
@@ -121,7 +124,12 @@ export class Runs implements vscode.Disposable {
     if (part !== undefined) {
       this.tell(part, event);
     } else if (this.starting > 0) {
-      this.early.set(event.run_id, [...(this.early.get(event.run_id) ?? []), event]);
+      const events = this.early.get(event.run_id);
+      if (events === undefined) {
+        this.early.set(event.run_id, [event]);
+      } else {
+        events.push(event);
+      }
     }
   }
 
@@ -138,6 +146,9 @@ export class Runs implements vscode.Disposable {
     }
     // A click may be faster than the news of trust.
     await this.server.settled();
+    if (token.isCancellationRequested) {
+      return;
+    }
     const client = this.server.running;
     if (client === undefined) {
       void vscode.window
@@ -147,6 +158,13 @@ export class Runs implements vscode.Disposable {
             void vscode.commands.executeCommand('vmtest.restartServer');
           }
         });
+      return;
+    }
+    const files = this.byFile(request);
+    if (files.length === 0) {
+      if (request.continuous !== true) {
+        void vscode.window.showInformationMessage('vmtest: there is no target to run.');
+      }
       return;
     }
     const run = this.targets.controller.createTestRun(request);
@@ -159,9 +177,7 @@ export class Runs implements vscode.Disposable {
     );
     try {
       await Promise.all(
-        this.byFile(request).map(({ uri, items, refs }) =>
-          this.runFile(client, run, uri, items, refs, cancel.token),
-        ),
+        files.map(({ uri, items, refs }) => this.runFile(client, run, uri, items, refs, cancel.token)),
       );
     } finally {
       run.end();
@@ -255,13 +271,7 @@ export class Runs implements vscode.Disposable {
       const message = error instanceof Error ? error.message : String(error);
       run.appendOutput(`${forTerminal(message)}\r\n`);
       for (const item of items) {
-        run.errored(item, new vscode.TestMessage(message));
-        this.ended.fire({
-          item,
-          verdict: 'refused',
-          seconds: 0,
-          messages: [new vscode.TestMessage(message)],
-        });
+        this.fail(run, item, 'refused', message);
       }
       return;
     }
@@ -275,11 +285,13 @@ export class Runs implements vscode.Disposable {
     }
     const listener = token.onCancellationRequested(cancel);
     await new Promise<void>((over) => {
-      const part: Part = { run, waiting: [...items], first: items[0], targets: new Map(), open: 0, over };
+      const waiting = [...items];
+      const part: Part = { id: runId, run, waiting, first: items[0], targets: new Map(), open: 0, over };
       this.parts.set(runId, part);
       for (const event of this.early.get(runId) ?? []) {
         this.tell(part, event);
       }
+      this.early.delete(runId);
       this.started();
     });
     listener.dispose();
@@ -347,6 +359,7 @@ export class Runs implements vscode.Disposable {
         this.channels.say(event.target, `the kernel reported a bug: ${event.title}`);
         break;
       case 'finished':
+        part.targets.delete(event.index);
         lines.end();
         this.status.clear(key);
         this.channels.say(
@@ -360,7 +373,7 @@ export class Runs implements vscode.Disposable {
 
   /** All targets of a run are queued before anything else happens to one, in the order of the file. */
   private enqueue(part: Part, event: RunEvent): void {
-    const place = part.waiting.findIndex((item) => item.label === event.target);
+    const place = part.waiting.findIndex((item) => this.targets.ref(item)?.name === event.target);
     // A name that is not among them any more: the text has changed meanwhile. It still has to end.
     const [item] = place < 0 ? [part.first] : part.waiting.splice(place, 1);
     if (item === undefined) {
@@ -398,14 +411,22 @@ export class Runs implements vscode.Disposable {
         break;
     }
     this.ended.fire({ item, verdict: finished.verdict, seconds, messages });
-    part.open -= 1;
+    this.close(part, 1);
+  }
+
+  /** A target that no verdict was given on. */
+  private fail(run: vscode.TestRun, item: vscode.TestItem, verdict: string, why: string): void {
+    const messages = [new vscode.TestMessage(why)];
+    run.errored(item, messages);
+    this.ended.fire({ item, verdict, seconds: 0, messages });
+  }
+
+  /** So many targets are over; with the last of them, so is the part. */
+  private close(part: Part, targets: number): void {
+    part.open -= targets;
     if (part.open === 0) {
+      this.parts.delete(part.id);
       part.over();
-      for (const [id, other] of this.parts) {
-        if (other === part) {
-          this.parts.delete(id);
-        }
-      }
     }
   }
 }

@@ -5,6 +5,7 @@ import * as vscode from 'vscode';
 /** What targets are doing, by a key of theirs. */
 export class Status implements vscode.Disposable {
   private readonly item = vscode.window.createStatusBarItem('vmtest', vscode.StatusBarAlignment.Left, 10);
+  private isShown = false;
   private readonly phases = new Map<string, { target: string; phase: string }>();
 
   constructor() {
@@ -29,7 +30,10 @@ export class Status implements vscode.Disposable {
   private draw(): void {
     const all = [...this.phases.values()];
     const [first] = all;
-    void vscode.commands.executeCommand('setContext', 'vmtest.isRunning', first !== undefined);
+    if (this.isShown !== (first !== undefined)) {
+      this.isShown = first !== undefined;
+      void vscode.commands.executeCommand('setContext', 'vmtest.isRunning', this.isShown);
+    }
     if (first === undefined) {
       this.item.hide();
       return;
