@@ -37,9 +37,13 @@ export async function pickTarget(
 
 /** Opens the workspace's vmtest.toml; an empty one, with what can stand there, where there is none. */
 export async function newFile(serve: () => Promise<void>): Promise<void> {
-  const [folder] = vscode.workspace.workspaceFolders ?? [];
-  if (folder === undefined) {
+  const folders = vscode.workspace.workspaceFolders ?? [];
+  if (folders.length === 0) {
     await vscode.commands.executeCommand('workbench.action.files.openFolder');
+    return;
+  }
+  const folder = folders.length === 1 ? folders[0] : await vscode.window.showWorkspaceFolderPick();
+  if (folder === undefined) {
     return;
   }
   const uri = vscode.Uri.joinPath(folder.uri, fileName);

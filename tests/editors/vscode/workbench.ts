@@ -159,6 +159,17 @@ try {
     await lens('Shell').first().waitFor();
   });
 
+  await step('it has colours where no other extension knows TOML', async () => {
+    // Without them a line is one piece, but for its brackets.
+    await page.waitForFunction(() => {
+      const pieces = [...document.querySelectorAll('.view-line > span > span')];
+      const [key, value] = ['name', "'kernel'"].map((text) =>
+        pieces.filter((piece) => piece.textContent === text).map((piece) => getComputedStyle(piece).color),
+      );
+      return key?.[0] !== undefined && value?.[0] !== undefined && key[0] !== value[0];
+    });
+  });
+
   await step('a click there asks for trust, and trust is given', async () => {
     await clickLowest(lens('Run in VM'));
     const question = page
@@ -227,6 +238,15 @@ try {
     await show('vmtest.toml');
     await lens(/✓/).waitFor();
     await screenshot('explorer');
+  });
+
+  await step('what a command printed is in a channel, without its colours', async () => {
+    await palette('vmtest: Show Output of Runs');
+    await page
+      .locator('.output-view .view-line')
+      .filter({ hasText: /^kernel\s\|\sthe\sguest\sruns\sLinux\s[\d.]/ })
+      .first()
+      .waitFor();
   });
 
   await step('the kernel has a channel of its own', async () => {

@@ -1,4 +1,4 @@
-// What needs no editor: which program is started, and what becomes of a guest's bytes.
+// What needs no editor: which program is started, what becomes of a guest's bytes, and what the package says and holds.
 
 import * as assert from 'node:assert/strict';
 import * as fs from 'node:fs';
@@ -138,5 +138,60 @@ void describe('output', () => {
   void it('that is no UTF-8 is shown as far as it can be', () => {
     assert.equal(textOf({ text: 'ä' }), 'ä');
     assert.equal(textOf({ base64: 'Yf8=' }), 'a\ufffd');
+  });
+});
+
+void describe('the package', () => {
+  const root = process.env.VMTEST_EXTENSION ?? '';
+  const text = (file: string): string => fs.readFileSync(path.join(root, file), 'utf8');
+  interface Manifest {
+    version: string;
+    icon: string;
+    contributes: {
+      commands: { command: string; title: string }[];
+      menus: Record<string, { command: string }[]>;
+      configuration: { properties: Record<string, unknown> };
+      walkthroughs: { steps: { description: string; media: { markdown: string } }[] }[];
+    };
+  }
+  const { version, icon, contributes } = JSON.parse(text('package.json')) as Manifest;
+  const commands = contributes.commands.map(({ command }) => command);
+
+  void it('holds the bundle, the server, and no more than it needs', () => {
+    const files = fs.readdirSync(root, { recursive: true, withFileTypes: true });
+    const names = files
+      .filter((entry) => entry.isFile())
+      .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)));
+    assert.deepEqual(names.sort(), [
+      'LICENSE.txt',
+      'changelog.md',
+      icon,
+      'language-configuration.json',
+      'out/NOTICES.txt',
+      'out/extension.js',
+      'package.json',
+      'readme.md',
+      'server/vmtest',
+      ...contributes.walkthroughs.flatMap(({ steps }) => steps.map(({ media }) => media.markdown)).sort(),
+    ]);
+    fs.accessSync(path.join(root, 'server/vmtest'), fs.constants.X_OK);
+  });
+
+  void it('says in its page which settings there are, and in its log what is in this version', () => {
+    const settings = [...text('readme.md').matchAll(/^\| `(vmtest\.[^`]+)`/gm)].map(([, name]) => name);
+    assert.deepEqual(settings.sort(), Object.keys(contributes.configuration.properties).sort());
+    assert.match(text('changelog.md'), new RegExp(`^## ${version}$`, 'm'));
+  });
+
+  void it('names commands that are there', () => {
+    const shown = Object.values(contributes.menus).flatMap((menu) => menu.map(({ command }) => command));
+    const steps = contributes.walkthroughs.flatMap((walkthrough) => walkthrough.steps);
+    const linked = steps.flatMap(({ description }) =>
+      [...description.matchAll(/\(command:([^)]+)\)/g)].map(([, command]) => command ?? ''),
+    );
+    assert.equal(linked.length, 3);
+    for (const command of [...shown, ...linked]) {
+      assert.ok(commands.includes(command), command);
+    }
   });
 });
