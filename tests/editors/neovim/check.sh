@@ -6,6 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../../.." && pwd)
 bin=$top/target/editors/neovim/bin
+"$top/scripts/setup.sh" test
 "$here/fetch.sh" stylua luacheck
 
 check=--check

@@ -103,12 +103,14 @@ TEXT
     touch "$root/.complete"
 }
 
-# The formatter has no package; cargo builds it.
+# The formatter has no package; cargo builds it. Unoptimized, it takes one minute instead of four, and formats what is
+# here in less than a second all the same.
 stylua() {
     local root=$home/stylua version=2.6.0
     if [ "$(cat "$root/.version" 2>/dev/null)" = "$version" ]; then return; fi
     echo "fetch.sh: building stylua $version" >&2
-    cargo install --quiet --locked --root "$root" --version "$version" stylua
+    env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug \
+        --no-default-features --features luajit --root "$root" --version "$version" stylua
     ln -sf "$root/bin/stylua" "$home/bin/stylua"
     echo "$version" >"$root/.version"
 }

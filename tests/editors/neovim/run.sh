@@ -9,6 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../../.." && pwd)
 bin=$top/target/editors/neovim/bin
 
+"$top/scripts/setup.sh" test
 "$here/fetch.sh" nvim-0.10 nvim-newest
 "$top/scripts/kernels.sh" stable
 if [ -z "${VMTEST_BIN:-}" ]; then
