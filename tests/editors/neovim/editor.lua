@@ -44,6 +44,15 @@ function M.read(path)
   return text
 end
 
+--- A target whose kernel is none, so that its run ends before there is a machine to wait for.
+---@param name string
+---@param command? string
+---@return string
+function M.target(name, command)
+  local text = '[[target]]\nname = "%s"\nkernel = "vmtest.toml"\ncommand = "%s"\n'
+  return text:format(name, command or 'true')
+end
+
 --- Starts an editor.
 ---@param options? {args?: string[], env?: table<string, string>, init?: string, cwd?: string, home?: string}
 ---@return Editor
@@ -104,38 +113,23 @@ end
 
 --- The same with a limit of its own.
 function Editor:wait_for(limit, what, code, ...)
-  local asking, value, failure
-  local arguments = { ... }
-  self.session:wait(limit, what, function()
-    if not asking and not value then
-      asking = true
-      self.session:send('nvim_exec_lua', { code, arguments }, function(problem, result)
-        asking, failure = false, problem
-        value = result ~= vim.NIL and result
-      end)
-    end
-    return value or failure
+  local problem, value
+  self.session:wait_asking(limit, what, { 'nvim_exec_lua', { code, { ... } } }, function(failure, result)
+    problem, value = failure, result ~= vim.NIL and result
+    return problem or value
   end)
-  if failure then
-    error(failure[2], 2)
+  if problem then
+    error(problem[2], 2)
   end
   return value
 end
 
 --- Waits until the screen shows a text.
 function Editor:see(text, limit)
-  local drawing
-  self.session:wait(limit or LIMIT, ('`%s` on the screen'):format(text), function()
-    if self.session:screen():find(text, 1, true) then
-      return true
-    end
-    -- Lenses of Neovim 0.12 are drawn by nothing less.
-    if not drawing then
-      drawing = true
-      self.session:send('nvim_command', { 'redraw!' }, function()
-        drawing = false
-      end)
-    end
+  -- Lenses of Neovim 0.12 are drawn by nothing less than this.
+  local redraw = { 'nvim_command', { 'redraw!' } }
+  self.session:wait_asking(limit or LIMIT, ('`%s` on the screen'):format(text), redraw, function()
+    return self.session:screen():find(text, 1, true)
   end)
 end
 
@@ -145,9 +139,31 @@ function Editor:screen()
   return self.session:screen()
 end
 
+--- How most tests begin: an editor that shows the vmtest.toml of a project and keeps the end of each run.
+---@param project string|table<string, string> a folder, or the files of a new one
+---@param options? {trust?: string, home?: string, init?: string} what the question about trust is answered with
+---@return Editor
+---@return string dir
+function M.open(project, options)
+  options = options or {}
+  local dir = type(project) == 'table' and M.project(project) or project --[[@as string]]
+  local self = M.start({ home = options.home, init = options.init })
+  if options.trust then
+    self:answer('vmtest.trust', options.trust)
+  end
+  self:listen()
+  self:open(dir .. '/vmtest.toml')
+  return self, dir
+end
+
 --- Opens a file and waits until the server looks after it.
 function Editor:open(path)
   self:command('edit ' .. path)
+  self:attached()
+end
+
+--- Waits until the server looks after the current buffer.
+function Editor:attached()
   self:wait(
     'the server to attach',
     [[
@@ -210,32 +226,42 @@ function Editor:finished(nth, limit)
   return verdicts
 end
 
---- The lines of the output.
-function Editor:output()
-  return self:lua([[
-    for _, buf in ipairs(vim.api.nvim_list_bufs()) do
-      if vim.bo[buf].filetype == 'vmtest-output' then
-        return table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n')
-      end
+local OUTPUT = [[
+  for _, buf in ipairs(vim.api.nvim_list_bufs()) do
+    if vim.bo[buf].filetype == 'vmtest-output' then
+      return table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n')
     end
-    return ''
-  ]])
+  end
+  return ''
+]]
+
+--- The output, as it is now.
+function Editor:output()
+  return self:lua(OUTPUT)
 end
 
---- Waits until the output has a text.
-function Editor:reads(text, limit)
+--- Waits until the output has a text, so many times.
+---@param text string
+---@param options? {times?: integer, limit?: integer}
+function Editor:reads(text, options)
+  options = options or {}
   self:wait_for(
-    limit or LIMIT,
+    options.limit or LIMIT,
     ('`%s` in the output'):format(text),
-    [[
-    for _, buf in ipairs(vim.api.nvim_list_bufs()) do
-      if vim.bo[buf].filetype == 'vmtest-output' then
-        local lines = table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n')
-        return lines:find(..., 1, true) ~= nil
+    ([[
+    local text, times = ...
+    local output = (function() %s end)()
+    local at = 0
+    for _ = 1, times do
+      at = output:find(text, at + 1, true)
+      if not at then
+        return false
       end
     end
-  ]],
-    text
+    return true
+  ]]):format(OUTPUT),
+    text,
+    options.times or 1
   )
 end
 

@@ -141,15 +141,37 @@ end
 ---@param condition fun(): any
 function Session:wait(limit, what, condition)
   local met, stuck
+  -- vim.wait() does not count the time between events that come fast.
+  local deadline = vim.uv.hrtime() + limit * 1e6
   vim.wait(limit, function()
     met = condition()
     stuck = self.blocked_since and vim.uv.now() - self.blocked_since > self.patience
-    return met or stuck or self.exited
+    return met or stuck or self.exited or vim.uv.hrtime() > deadline
   end, 10)
   if not met then
     local state = stuck and ': the editor waits for a key' or self.exited and ': the editor has ended' or ''
     error(('waited in vain for %s%s'):format(what, state), 0)
   end
+end
+
+--- The same, and asks before every look.
+---@param limit integer
+---@param what string
+---@param question {[1]: string, [2]: any[]} a method and its arguments
+---@param condition fun(failure: any, result: any): any takes the last answer, and nothing before there is one
+function Session:wait_asking(limit, what, question, condition)
+  local answer = {}
+  local asking, last = false, 0
+  self:wait(limit, what, function()
+    -- An answer wakes us up; the editor has other things to do than to answer all the time.
+    if not asking and vim.uv.hrtime() - last > 20 * 1e6 then
+      asking, last = true, vim.uv.hrtime()
+      self:send(question[1], question[2], function(failure, result)
+        asking, answer = false, { failure, result }
+      end)
+    end
+    return condition(answer[1], answer[2])
+  end)
 end
 
 --- Asks, and waits for the answer.

@@ -71,7 +71,6 @@ function M.config()
     }),
     before_init = function(params, resolved)
       params.initializationOptions = vim.tbl_extend('force', resolved.init_options or {}, {
-        jobs = config.get().jobs,
         trusted = require('vmtest.trust').is_granted(vim.fs.joinpath(resolved.root_dir, FILE)),
       })
     end,

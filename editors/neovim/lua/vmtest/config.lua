@@ -9,16 +9,17 @@ local M = {}
 ---@field open_output boolean whether a run opens the output
 ---@field output_height integer lines of the output's window
 ---@field quickfix boolean whether the end of a run fills the quickfix list
+---@field run_on_save boolean whether saving a file of a project repeats its last run
 
-local defaults = { codelens = true, open_output = true, output_height = 12, quickfix = true }
-
-local types = {
+--- The types that each may have, and what counts where nothing is said.
+local options = {
   cmd = { 'string', 'table' },
   jobs = { 'number' },
-  codelens = { 'boolean' },
-  open_output = { 'boolean' },
-  output_height = { 'number' },
-  quickfix = { 'boolean' },
+  codelens = { 'boolean', default = true },
+  open_output = { 'boolean', default = true },
+  output_height = { 'number', default = 12 },
+  quickfix = { 'boolean', default = true },
+  run_on_save = { 'boolean', default = false },
 }
 
 --- What is wrong with `vim.g.vmtest`, a sentence each.
@@ -33,14 +34,12 @@ function M.problems()
   end
   local problems = {}
   for key, value in vim.spairs(given) do
-    if not types[key] then
+    local option = options[key]
+    if not option then
       problems[#problems + 1] = ('vim.g.vmtest has no key `%s`'):format(key)
-    elseif not vim.tbl_contains(types[key], type(value)) then
-      problems[#problems + 1] = ('vim.g.vmtest.%s must be a %s, not a %s'):format(
-        key,
-        table.concat(types[key], ' or a '),
-        type(value)
-      )
+    elseif not vim.list_contains(option, type(value)) then
+      local types = table.concat(option, ' or a ')
+      problems[#problems + 1] = ('vim.g.vmtest.%s must be a %s, not a %s'):format(key, types, type(value))
     end
   end
   return problems
@@ -49,10 +48,12 @@ end
 --- The settings; a value of a wrong type counts as missing.
 ---@return vmtest.Config
 function M.get()
-  local config = vim.deepcopy(defaults)
-  for key, value in pairs(type(vim.g.vmtest) == 'table' and vim.g.vmtest or {}) do
-    if types[key] and vim.tbl_contains(types[key], type(value)) then
-      config[key] = value
+  local given = type(vim.g.vmtest) == 'table' and vim.g.vmtest or {}
+  local config = {}
+  for key, option in pairs(options) do
+    config[key] = option.default
+    if vim.list_contains(option, type(given[key])) then
+      config[key] = given[key]
     end
   end
   return config

@@ -4,9 +4,12 @@ local M = {}
 
 local FILE = 'vmtest.toml'
 
---- The last run, for `last`.
----@type {path: string, targets?: table[]}?
+--- The last run, for `last`; its targets by name, because places change when the file is edited.
+---@type {path: string, names?: string[]}?
 local last
+
+--- Whether the last run is about to be repeated.
+local repeating = false
 
 local function client()
   return require('vmtest.client')
@@ -77,10 +80,40 @@ local function pick(running, buf, interactive, done)
   end)
 end
 
+--- With `run_on_save`, a file that is saved repeats the last run of its project; files saved together do so once.
+local function watch_saves()
+  vim.api.nvim_create_autocmd('BufWritePost', {
+    group = vim.api.nvim_create_augroup('vmtest.save', {}),
+    callback = function(args)
+      local saved = vim.fs.normalize(vim.api.nvim_buf_get_name(args.buf))
+      local inside = vim.startswith(saved, vim.fs.dirname(last.path) .. '/')
+        and not saved:find('/.git/', 1, true)
+      if inside and not repeating and require('vmtest.config').get().run_on_save then
+        repeating = true
+        vim.schedule(function()
+          repeating = false
+          M.last()
+        end)
+      end
+    end,
+  })
+end
+
+---@param path string
+---@param running vim.lsp.Client
+---@param buf integer
+---@param targets? (string|{name: string, index: integer})[]
 local function start(path, running, buf, targets)
   require('vmtest.trust').ensure(path, function()
+    local jobs = require('vmtest.config').get().jobs or vim.NIL
+    client().notify(running, 'workspace/didChangeConfiguration', { settings = { vmtest = { jobs = jobs } } })
     client().request(running, 'vmtest/run', { uri = vim.uri_from_bufnr(buf), targets = targets }, function()
-      last = { path = path, targets = targets }
+      local names = targets
+        and vim.tbl_map(function(target)
+          return type(target) == 'table' and target.name or target
+        end, targets)
+      last = { path = path, names = names }
+      watch_saves()
     end)
   end)
 end
@@ -108,7 +141,7 @@ function M.last()
   if not last then
     return client().say('nothing has run yet', vim.log.levels.WARN)
   end
-  M.run(last.path, last.targets)
+  M.run(last.path, last.names)
 end
 
 --- Runs a command of the server for every target of a name.

@@ -1,11 +1,10 @@
 local editor = require('editor')
 
-local TARGET = '[[target]]\nname = "one"\nkernel = "vmlinuz"\ncommand = "true"\n'
+local TARGET = editor.target('one')
 
 test('attaches to vmtest.toml', function()
   local dir = editor.project({ ['vmtest.toml'] = TARGET })
-  local vim_ = editor.start({ args = { dir .. '/vmtest.toml' } })
-  vim_:wait('the server to attach', "return vim.lsp.get_clients({ name = 'vmtest', bufnr = 0 })[1] ~= nil")
+  editor.start({ args = { dir .. '/vmtest.toml' } }):attached()
 end)
 
 test('does not attach to any other TOML file', function()
@@ -22,9 +21,7 @@ test('does not attach to any other TOML file', function()
 end)
 
 test('a project has one server, however often its file is opened', function()
-  local dir = editor.project({ ['vmtest.toml'] = TARGET })
-  local vim_ = editor.start()
-  vim_:open(dir .. '/vmtest.toml')
+  local vim_, dir = editor.open({ ['vmtest.toml'] = TARGET })
   vim_:command('edit')
   vim_:command('split | enew')
   vim_:open(dir .. '/vmtest.toml')
@@ -32,11 +29,8 @@ test('a project has one server, however often its file is opened', function()
 end)
 
 test('two projects have a server each', function()
-  local first = editor.project({ ['vmtest.toml'] = TARGET })
-  local second = editor.project({ ['vmtest.toml'] = TARGET })
-  local vim_ = editor.start()
-  vim_:open(first .. '/vmtest.toml')
-  vim_:open(second .. '/vmtest.toml')
+  local vim_ = editor.open({ ['vmtest.toml'] = TARGET })
+  vim_:open(editor.project({ ['vmtest.toml'] = TARGET }) .. '/vmtest.toml')
   equal(vim_:lua("return #vim.lsp.get_clients({ name = 'vmtest' })"), 2)
 end)
 

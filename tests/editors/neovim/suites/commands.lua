@@ -1,13 +1,9 @@
 local editor = require('editor')
 
-local TWO = '[[target]]\nname = "one"\nkernel = "text"\ncommand = "true"\n\n'
-  .. '[[target]]\nname = "another one"\nkernel = "text"\ncommand = "true"\n'
+local TWO = editor.target('one') .. editor.target('another one')
 
 local function open(text)
-  local dir = editor.project({ ['vmtest.toml'] = text or TWO, ['text'] = 'not a kernel\n' })
-  local vim_ = editor.start()
-  vim_:open(dir .. '/vmtest.toml')
-  return vim_
+  return (editor.open({ ['vmtest.toml'] = text or TWO }, { trust = 'Trust' }))
 end
 
 local function completed(vim_, line)
@@ -29,7 +25,7 @@ test('names of targets are completed, as an argument is written', function()
 end)
 
 test('interactive shells are completed for a shell only', function()
-  local vim_ = open(TWO .. '\n[[target]]\nname = "sh"\nkernel = "text"\ncommand = "-"\n')
+  local vim_ = open(TWO .. editor.target('sh', '-'))
   equal(completed(vim_, 'Vmtest shell '), { 'one', [[another\ one]], 'sh' })
   for _, word in ipairs({ 'run', 'stop', 'output' }) do
     equal(completed(vim_, ('Vmtest %s '):format(word)), { 'one', [[another\ one]] }, word)
@@ -48,7 +44,6 @@ end)
 
 test('an unknown target is said by the server', function()
   local vim_ = open()
-  vim_:answer('vmtest.trust', 'Trust')
   vim_:lua('vim.notify = function(message) _G.said = message end')
   vim_:command('Vmtest run nobody')
   contains(vim_:wait('the message', 'return _G.said'), 'nobody')
@@ -71,14 +66,23 @@ test('`:Vmtest check` puts the problems of the shown text into the quickfix list
   contains(items[1].text, 'timeuot')
 end)
 
-test('every <Plug> map is there and does something', function()
+test('every <Plug> map does what its subcommand does', function()
   local vim_ = open()
-  for _, name in ipairs({ 'run', 'run-all', 'stop', 'shell', 'output', 'last', 'check' }) do
-    equal(vim_:lua("return vim.fn.maparg(..., 'n') ~= ''", ('<Plug>(vmtest-%s)'):format(name)), true, name)
+  for name, does in pairs({
+    run = 'run',
+    ['run-all'] = 'run!',
+    stop = 'stop',
+    shell = 'shell',
+    output = 'output',
+    last = 'last',
+    check = 'check',
+  }) do
+    local map = vim_:lua("return vim.fn.maparg(..., 'n')", ('<Plug>(vmtest-%s)'):format(name))
+    equal(map, ('<Cmd>Vmtest %s<CR>'):format(does))
   end
-  vim_:lua([[vim.keymap.set('n', '<F5>', '<Plug>(vmtest-check)')]])
-  vim_:type('<F5>')
-  vim_:wait('the list of the check', "return vim.fn.getqflist({ title = 1 }).title == 'vmtest check'")
+  vim_:lua([[vim.keymap.set('n', '<F5>', '<Plug>(vmtest-run)')]])
+  vim_:type('gg<F5>')
+  equal(vim_:finished(1), { one = 'boot_failed' })
 end)
 
 test('`:checkhealth vmtest` tells about Neovim, the server, trust and the machine', function()
@@ -118,7 +122,15 @@ test('the help has every subcommand, setting and map, and no dead link', functio
   for _, name in ipairs({ 'run', 'stop', 'shell', 'output', 'last', 'check', 'trust' }) do
     contains(tags, (':Vmtest-%s\t'):format(name))
   end
-  for _, name in ipairs({ 'cmd', 'jobs', 'codelens', 'open_output', 'output_height', 'quickfix' }) do
+  for _, name in ipairs({
+    'cmd',
+    'jobs',
+    'codelens',
+    'open_output',
+    'output_height',
+    'quickfix',
+    'run_on_save',
+  }) do
     contains(tags, ('vmtest-%s\t'):format(name))
   end
   vim_:lua('vim.opt.runtimepath:prepend(...)', vim.fs.dirname(doc))

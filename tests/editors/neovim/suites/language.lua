@@ -1,10 +1,9 @@
 local editor = require('editor')
 
+local TYPO = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n'
+
 test('diagnostics of the server are shown at their place', function()
-  local dir =
-    editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
-  local vim_ = editor.start()
-  vim_:open(dir .. '/vmtest.toml')
+  local vim_ = editor.open({ ['vmtest.toml'] = TYPO })
   local found = vim_:wait(
     'a diagnostic',
     [[
@@ -19,19 +18,14 @@ test('diagnostics of the server are shown at their place', function()
 end)
 
 test('diagnostics follow what is typed', function()
-  local dir =
-    editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
-  local vim_ = editor.start()
-  vim_:open(dir .. '/vmtest.toml')
+  local vim_ = editor.open({ ['vmtest.toml'] = TYPO })
   vim_:wait('a diagnostic', 'return #vim.diagnostic.get(0) > 0')
   vim_:type('3Gccimage_url = "https://example.org/x"<Esc>')
   vim_:wait('the diagnostics to go', 'return #vim.diagnostic.get(0) == 0')
 end)
 
 test('keys are completed by omni completion', function()
-  local dir = editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernel = "x"\ncomm\n' })
-  local vim_ = editor.start()
-  vim_:open(dir .. '/vmtest.toml')
+  local vim_ = editor.open({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernel = "x"\ncomm\n' })
   vim_:type('4GA<C-x><C-o>')
   vim_:wait(
     'the menu',
@@ -41,12 +35,7 @@ test('keys are completed by omni completion', function()
 end)
 
 test('lenses are drawn over every target', function()
-  local dir = editor.project({
-    ['vmtest.toml'] = '# first\n[[target]]\nname = "one"\nkernel = "x"\ncommand = "true"\n\n'
-      .. '[[target]]\nname = "two"\nkernel = "x"\ncommand = "true"\n',
-  })
-  local vim_ = editor.start()
-  vim_:open(dir .. '/vmtest.toml')
+  local vim_ = editor.open({ ['vmtest.toml'] = '# first\n' .. editor.target('one') .. editor.target('two') })
   vim_:see('▶ Run all')
   vim_:see('Shell')
   local count = select(2, vim_:screen():gsub('▶ Run in VM', ''))
@@ -54,8 +43,7 @@ test('lenses are drawn over every target', function()
 end)
 
 test('lenses stay away when the user does not want them', function()
-  local dir =
-    editor.project({ ['vmtest.toml'] = '[[target]]\nname = "one"\nkernal = "x"\ncommand = "true"\n' })
+  local dir = editor.project({ ['vmtest.toml'] = TYPO })
   local vim_ = editor.start()
   vim_:lua('vim.g.vmtest = { cmd = vim.env.VMTEST_BIN, codelens = false }')
   vim_:open(dir .. '/vmtest.toml')

@@ -23,12 +23,7 @@ command = """
 end
 
 local function open(files)
-  local dir = editor.project(files)
-  local vim_ = editor.start()
-  vim_:answer('vmtest.trust', 'Trust')
-  vim_:listen()
-  vim_:open(dir .. '/vmtest.toml')
-  return vim_, dir
+  return editor.open(files, { trust = 'Trust' })
 end
 
 test('a click on a lens runs the target in a VM, and its output comes while it runs', function()
@@ -48,7 +43,7 @@ test('a click on a lens runs the target in a VM, and its output comes while it r
   vim_:type('gg')
   vim_:lua('vim.lsp.codelens.run()')
   vim_:see('■ Stop', LIMIT)
-  vim_:reads('line 100 of many', LIMIT)
+  vim_:reads('line 100 of many', { limit = LIMIT })
   contains(vim_:lua("return require('vmtest').status()"), 'vmtest: lens running')
   vim_:reads('=> lens\n')
   vim_:reads('===> Booting\n')
@@ -85,7 +80,7 @@ end)
 test('`:Vmtest stop` stops the machine', function()
   local vim_ = open({ ['vmtest.toml'] = target('long', 'echo up; sleep 1000') })
   vim_:command('Vmtest! run')
-  vim_:reads('===> Booting', LIMIT)
+  vim_:reads('===> Booting', { limit = LIMIT })
   assert(
     vim.wait(LIMIT, function()
       return table.concat(editor.processes(), '\n'):find('qemu-system', 1, true) ~= nil
@@ -106,7 +101,7 @@ end)
 test('leaving the editor takes the machine along', function()
   local vim_ = open({ ['vmtest.toml'] = target('long', 'echo up; sleep 1000') })
   vim_:command('Vmtest! run')
-  vim_:reads('===> Booting', LIMIT)
+  vim_:reads('===> Booting', { limit = LIMIT })
   vim_:quit()
   assert(
     vim.wait(LIMIT, function()
@@ -124,17 +119,9 @@ test('targets that run at once do not mix their output', function()
   local vim_ = open({ ['vmtest.toml'] = text })
   vim_:lua('vim.g.vmtest = { cmd = vim.env.VMTEST_BIN, jobs = 2 }')
   vim_:command('Vmtest! run')
+  vim_:wait_for(LIMIT, 'both at once', "return require('vmtest').status():find('2 at once', 1, true) ~= nil")
   equal(vim_:finished(1, LIMIT), { a = 'passed', b = 'passed' })
-  vim_:wait(
-    'both verdicts',
-    [[
-    for _, buf in ipairs(vim.api.nvim_list_bufs()) do
-      if vim.bo[buf].filetype == 'vmtest-output' then
-        return select(2, table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n'):gsub('PASS', '')) == 2
-      end
-    end
-  ]]
-  )
+  vim_:reads('PASS', { times = 2 })
   for _, name in ipairs({ 'a', 'b' }) do
     vim_:reads(('===> Running command\n%s 1\n%s 2\n%s 3\nPASS'):format(name, name, name))
   end

@@ -2,18 +2,10 @@
 
 local editor = require('editor')
 
---- Two targets whose kernels are none.
-local BAD = '[[target]]\nname = "one"\nkernel = "text"\ncommand = "true"\n\n'
-  .. '[[target]]\nname = "another one"\nkernel = "text"\ncommand = "true"\n'
+local BAD = editor.target('one') .. editor.target('another one')
 
 local function open(text)
-  local dir =
-    editor.project({ ['vmtest.toml'] = text or BAD, ['text'] = 'not a kernel\n', ['main.c'] = 'int main;\n' })
-  local vim_ = editor.start()
-  vim_:answer('vmtest.trust', 'Trust')
-  vim_:listen()
-  vim_:open(dir .. '/vmtest.toml')
-  return vim_, dir
+  return editor.open({ ['vmtest.toml'] = text or BAD, ['main.c'] = 'int main;\n' }, { trust = 'Trust' })
 end
 
 test('`:Vmtest run NAME` runs that target and no other', function()
@@ -46,7 +38,7 @@ test('`:Vmtest! run` and `:Vmtest run!` run every target', function()
 end)
 
 test('an interactive shell is no part of a run, and refused with the way to it', function()
-  local vim_ = open('[[target]]\nname = "sh"\nkernel = "text"\ncommand = "-"\n\n' .. BAD)
+  local vim_ = open(editor.target('sh', '-') .. BAD)
   vim_:command('Vmtest! run')
   equal(vim_:finished(1), { one = 'boot_failed', ['another one'] = 'boot_failed' })
   vim_:lua('vim.notify = function(message) _G.said = message end')
@@ -67,9 +59,65 @@ test('`:Vmtest last` repeats the last run from anywhere', function()
   equal(vim_:finished(2), { one = 'boot_failed' })
 end)
 
+test('`:Vmtest last` finds its target where it is now', function()
+  local vim_ = open()
+  vim_:type('7G')
+  vim_:command('Vmtest run')
+  equal(vim_:finished(1), { ['another one'] = 'boot_failed' })
+  vim_:command('1,4delete')
+  vim_:command('Vmtest last')
+  equal(vim_:finished(2), { ['another one'] = 'boot_failed' })
+end)
+
+test('saving repeats the last run of the project, once for files that are saved together', function()
+  local vim_, dir = open()
+  local elsewhere = editor.project({ ['main.c'] = '' })
+  vim_:lua('vim.g.vmtest = { cmd = vim.env.VMTEST_BIN, run_on_save = true }')
+  for _, file in ipairs({ dir .. '/main.c', dir .. '/.git/COMMIT_EDITMSG', elsewhere .. '/main.c' }) do
+    vim_:command('edit ' .. file)
+  end
+  -- Nothing has run yet, so there is nothing to repeat.
+  vim_:command(('buffer %s/main.c | write'):format(dir))
+  vim_:command('Vmtest run one')
+  vim_:finished(1)
+  vim_:command('silent bufdo call append(0, "# more") | silent write ++p')
+  equal(vim_:finished(2), { one = 'boot_failed' })
+  vim_:command(('silent buffer %s/main.c | silent write'):format(elsewhere))
+  vim_:command(('silent buffer %s/.git/COMMIT_EDITMSG | silent write'):format(dir))
+  vim_:lua('vim.g.vmtest = { cmd = vim.env.VMTEST_BIN }')
+  vim_:command(('silent buffer %s/main.c | silent write'):format(dir))
+  -- What a save had begun would have begun before this.
+  vim_:command([[Vmtest run another\ one]])
+  equal(vim_:finished(3), { ['another one'] = 'boot_failed' })
+end)
+
+test('two projects run side by side, each with an output of its own', function()
+  local vim_ = open(editor.target('first'))
+  local second = editor.project({ ['vmtest.toml'] = editor.target('second') })
+  vim_:command('Vmtest run first')
+  vim_:command(('edit %s/vmtest.toml'):format(second))
+  vim_:command('Vmtest run second')
+  vim_:wait('both runs to end', 'return #_G.finished == 2')
+  local outputs = vim_:wait(
+    'both outputs',
+    [[
+    local outputs = {}
+    for _, buf in ipairs(vim.api.nvim_list_bufs()) do
+      local text = table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n')
+      if vim.bo[buf].filetype == 'vmtest-output' and text:find('FAILED', 1, true) then
+        outputs[vim.fs.basename(vim.api.nvim_buf_get_name(buf))] = text:match('=> (%w+)')
+      end
+    end
+    return vim.tbl_count(outputs) == 2 and outputs
+  ]]
+  )
+  equal(outputs[vim.fs.basename(second)], 'second')
+  vim_:command('Vmtest last')
+  equal(vim_:finished(3), { second = 'boot_failed' })
+end)
+
 test('a run from a source file needs no open vmtest.toml', function()
-  local dir =
-    editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n', ['src/main.c'] = 'int main;\n' })
+  local dir = editor.project({ ['vmtest.toml'] = BAD, ['src/main.c'] = 'int main;\n' })
   local vim_ = editor.start()
   vim_:answer('vmtest.trust', 'Trust')
   vim_:listen()
@@ -87,16 +135,7 @@ test('the output shows every target of a run with its verdict', function()
   vim_:reads('=> one')
   vim_:reads('=> another one')
   vim_:reads('Boot failed: cannot use')
-  vim_:wait(
-    'both verdicts',
-    [[
-    for _, buf in ipairs(vim.api.nvim_list_bufs()) do
-      if vim.bo[buf].filetype == 'vmtest-output' then
-        return select(2, table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, false), '\n'):gsub('FAILED', '')) == 2
-      end
-    end
-  ]]
-  )
+  vim_:reads('FAILED', { times = 2 })
 end)
 
 test('a run never takes the focus, and leaves the mode alone', function()
@@ -150,7 +189,7 @@ test('a failure is a diagnostic on its target and an entry of the quickfix list'
   local list = vim_:lua('return vim.fn.getqflist({ items = 1, title = 1 })')
   equal(list.title, 'vmtest')
   equal(#list.items, 1)
-  equal(list.items[1].lnum, 6)
+  equal(list.items[1].lnum, 5)
   contains(list.items[1].text, 'Boot failed')
   vim_:command('silent cfirst')
   contains(vim_:lua('return vim.api.nvim_buf_get_name(0)'), 'vmtest.toml')
@@ -180,7 +219,7 @@ test('a lens is run by Neovim', function()
   local vim_ = open()
   vim_:answer('codelens', 'Run in VM')
   vim_:see('▶ Run in VM')
-  vim_:type('6G')
+  vim_:type('5G')
   vim_:lua('vim.lsp.codelens.run()')
   equal(vim_:finished(1), { ['another one'] = 'boot_failed' })
 end)

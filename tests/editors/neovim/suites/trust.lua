@@ -1,17 +1,13 @@
 local editor = require('editor')
 
-local BAD = '[[target]]\nname = "one"\nkernel = "text"\ncommand = "true"\n'
+local BAD = editor.target('one')
 
 local function project()
-  return editor.project({ ['vmtest.toml'] = BAD, ['text'] = 'not a kernel\n' })
+  return editor.project({ ['vmtest.toml'] = BAD })
 end
 
 local function open(dir, home, choice)
-  local vim_ = editor.start({ home = home })
-  vim_:answer('vmtest.trust', choice)
-  vim_:listen()
-  vim_:open(dir .. '/vmtest.toml')
-  return vim_
+  return (editor.open(dir, { home = home, trust = choice }))
 end
 
 test('nothing runs without trust', function()
