@@ -157,7 +157,7 @@ function M.ensure(path, done)
   if client and vim.lsp.buf_is_attached(buf, client.id) then
     return done(client, buf)
   end
-  vim.api.nvim_create_autocmd('LspAttach', {
+  local waiting = vim.api.nvim_create_autocmd('LspAttach', {
     callback = function(args)
       client = vim.lsp.get_client_by_id(args.data.client_id)
       if args.buf ~= buf or not client or client.name ~= NAME then
@@ -171,6 +171,7 @@ function M.ensure(path, done)
     end,
   })
   if not M.attach(buf) then
+    vim.api.nvim_del_autocmd(waiting)
     M.say('there is no server for ' .. path, vim.log.levels.ERROR)
   end
 end

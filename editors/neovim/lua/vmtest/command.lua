@@ -119,22 +119,36 @@ local function target_names(subcommand)
   return names
 end
 
+--- The arguments before the cursor, and whether there is a bang. The command may be shortened, have modifiers, and
+--- follow another.
+---@param before string
+---@return string[] arguments
+---@return boolean? bang
+local function given(before)
+  local ok, parsed = pcall(vim.api.nvim_parse_cmd, before, {})
+  if ok and parsed.nextcmd ~= '' then
+    return given(parsed.nextcmd)
+  end
+  return ok and parsed.args or {}, ok and parsed.bang
+end
+
 --- Completes the command.
 ---@param lead string
 ---@param line string
 ---@param position integer
 ---@return string[]
 function M.complete(lead, line, position)
-  local before = line:sub(1, position - #lead)
-  local given = vim.trim(before:gsub('^.-Vmtest!?', ''))
-  local candidates
-  if given == '' then
+  local arguments, bang = given(line:sub(1, position - #lead))
+  local candidates = {}
+  if #arguments == 0 then
     candidates = M.names()
-    candidates[#candidates + 1] = 'run!'
+    candidates[#candidates + 1] = not bang and 'run!' or nil
   else
-    local word = given:match('^%S+')
-    local subcommand = subcommands[word]
-    candidates = subcommand and subcommand.targets and vim.tbl_map(escape, target_names(subcommand)) or {}
+    local subcommand = not bang and subcommands[arguments[1]]
+    local most = subcommand and subcommand.targets or 0
+    if most < 0 or #arguments <= most then
+      candidates = vim.tbl_map(escape, target_names(subcommand))
+    end
   end
   return vim.tbl_filter(function(candidate)
     return vim.startswith(candidate, lead)

@@ -4,15 +4,28 @@ local M = {}
 
 local FILE = 'vmtest.toml'
 
---- The last run, for `last`; its targets by name, because places change when the file is edited.
----@type {path: string, names?: string[]}?
+--- The project of the last run.
+---@type string?
 local last
 
---- Whether the last run is about to be repeated.
-local repeating = false
+---@class vmtest.LastRun
+---@field names? string[] its targets, all when there are none; by name, because places change when the file is edited
+---@field due boolean whether it is about to be repeated
+
+--- The last run of each project.
+---@type table<string, vmtest.LastRun>
+local last_of = {}
 
 local function client()
   return require('vmtest.client')
+end
+
+--- The vmtest.toml in a folder, or else in the nearest one above it.
+---@param dir string
+---@return string? path
+local function above(dir)
+  local found = vim.fs.find(FILE, { upward = true, path = dir, type = 'file' })[1]
+  return found and vim.fs.normalize(found)
 end
 
 --- The vmtest.toml that the current buffer belongs to: itself, or the nearest one above it.
@@ -23,9 +36,7 @@ function M.project()
     return own
   end
   local name = vim.bo.buftype == '' and vim.api.nvim_buf_get_name(0) or ''
-  local start = name ~= '' and vim.fs.dirname(vim.fs.normalize(name)) or vim.uv.cwd()
-  local found = vim.fs.find(FILE, { upward = true, path = start, type = 'file' })[1]
-  return found and vim.fs.normalize(found) or (last and last.path)
+  return above(name ~= '' and vim.fs.dirname(vim.fs.normalize(name)) or vim.uv.cwd()) or last
 end
 
 ---@param path? string
@@ -64,7 +75,7 @@ local function pick(running, buf, interactive, done)
     if here or #offered == 1 then
       return done(here or offered[1])
     elseif #offered == 0 then
-      return client().say('there is no target', vim.log.levels.ERROR)
+      return client().say('there is no target for this', vim.log.levels.ERROR)
     end
     vim.ui.select(offered, {
       kind = 'vmtest.target',
@@ -85,14 +96,15 @@ local function watch_saves()
   vim.api.nvim_create_autocmd('BufWritePost', {
     group = vim.api.nvim_create_augroup('vmtest.save', {}),
     callback = function(args)
-      local saved = vim.fs.normalize(vim.api.nvim_buf_get_name(args.buf))
-      local inside = vim.startswith(saved, vim.fs.dirname(last.path) .. '/')
-        and not saved:find('/.git/', 1, true)
-      if inside and not repeating and require('vmtest.config').get().run_on_save then
-        repeating = true
+      local path = above(vim.fs.dirname(vim.fs.normalize(args.match)))
+      local run = path and last_of[path]
+      local wanted = run and not run.due and require('vmtest.config').get().run_on_save
+      -- A commit's message is part of no test.
+      if wanted and not args.match:find('/.git/', 1, true) then
+        run.due = true
         vim.schedule(function()
-          repeating = false
-          M.last()
+          run.due = false
+          M.run(path, run.names)
         end)
       end
     end,
@@ -112,7 +124,7 @@ local function start(path, running, buf, targets)
         and vim.tbl_map(function(target)
           return type(target) == 'table' and target.name or target
         end, targets)
-      last = { path = path, names = names }
+      last, last_of[path] = path, { names = names, due = false }
       watch_saves()
     end)
   end)
@@ -141,7 +153,7 @@ function M.last()
   if not last then
     return client().say('nothing has run yet', vim.log.levels.WARN)
   end
-  M.run(last.path, last.names)
+  M.run(last, last_of[last].names)
 end
 
 --- Runs a command of the server for every target of a name.

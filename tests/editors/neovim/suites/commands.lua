@@ -14,6 +14,8 @@ test('subcommands are completed', function()
   local vim_ = open()
   equal(completed(vim_, 'Vmtest s'), { 'shell', 'stop' })
   equal(completed(vim_, 'Vmtest run'), { 'run', 'run!' })
+  equal(completed(vim_, 'Vmtest! run'), { 'run' })
+  equal(completed(vim_, 'update | silent Vmt st'), { 'stop' })
 end)
 
 test('names of targets are completed, as an argument is written', function()
@@ -22,6 +24,9 @@ test('names of targets are completed, as an argument is written', function()
   equal(completed(vim_, [[Vmtest run another\ o]]), { [[another\ one]] })
   equal(completed(vim_, 'Vmtest stop one a'), { [[another\ one]] })
   equal(completed(vim_, 'Vmtest last '), {})
+  -- No more than it takes.
+  equal(completed(vim_, 'Vmtest shell one '), {})
+  equal(completed(vim_, 'Vmtest! run '), {})
 end)
 
 test('interactive shells are completed for a shell only', function()

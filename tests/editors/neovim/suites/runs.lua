@@ -92,7 +92,7 @@ test('saving repeats the last run of the project, once for files that are saved 
 end)
 
 test('two projects run side by side, each with an output of its own', function()
-  local vim_ = open(editor.target('first'))
+  local vim_, first = open(editor.target('first'))
   local second = editor.project({ ['vmtest.toml'] = editor.target('second') })
   vim_:command('Vmtest run first')
   vim_:command(('edit %s/vmtest.toml'):format(second))
@@ -114,6 +114,10 @@ test('two projects run side by side, each with an output of its own', function()
   equal(outputs[vim.fs.basename(second)], 'second')
   vim_:command('Vmtest last')
   equal(vim_:finished(3), { second = 'boot_failed' })
+  -- Each has a last run of its own to repeat.
+  vim_:lua('vim.g.vmtest = { cmd = vim.env.VMTEST_BIN, run_on_save = true }')
+  vim_:command(('edit %s/main.c | silent write'):format(first))
+  equal(vim_:finished(4), { first = 'boot_failed' })
 end)
 
 test('a run from a source file needs no open vmtest.toml', function()
