@@ -203,6 +203,22 @@ function Editor:asked()
   return self:lua('return #(_G.asked or {})')
 end
 
+--- Keeps what the user is told, instead of showing it.
+function Editor:hear()
+  self:lua([[
+    _G.told = {}
+    vim.notify = function(message)
+      table.insert(_G.told, message)
+    end
+  ]])
+end
+
+--- Waits until the user is told something, and returns all of it.
+---@return string[]
+function Editor:told()
+  return self:wait('a message', 'return #_G.told > 0 and _G.told')
+end
+
 --- Keeps the end of each run.
 function Editor:listen()
   self:lua([[

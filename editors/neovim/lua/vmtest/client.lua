@@ -5,7 +5,7 @@ local config = require('vmtest.config')
 local M = {}
 
 local NAME = 'vmtest'
-local FILE = 'vmtest.toml'
+M.FILE = 'vmtest.toml'
 
 local has_011 = vim.fn.has('nvim-0.11') == 1
 
@@ -21,7 +21,7 @@ end
 ---@return string?
 function M.path(buf)
   local name = vim.api.nvim_buf_get_name(buf)
-  if vim.bo[buf].buftype == '' and vim.fs.basename(name) == FILE and not name:find('^%a[%w+.-]+://') then
+  if vim.bo[buf].buftype == '' and vim.fs.basename(name) == M.FILE and not name:find('^%a[%w+.-]+://') then
     return vim.fs.normalize(name)
   end
 end
@@ -71,7 +71,7 @@ function M.config()
     }),
     before_init = function(params, resolved)
       params.initializationOptions = vim.tbl_extend('force', resolved.init_options or {}, {
-        trusted = require('vmtest.trust').is_granted(vim.fs.joinpath(resolved.root_dir, FILE)),
+        trusted = require('vmtest.trust').is_granted(vim.fs.joinpath(resolved.root_dir, M.FILE)),
       })
     end,
     on_attach = on_attach,
@@ -141,7 +141,7 @@ end
 ---@param client vim.lsp.Client
 ---@return string path
 function M.project(client)
-  return vim.fs.joinpath(client.config.root_dir, FILE)
+  return vim.fs.joinpath(client.config.root_dir, M.FILE)
 end
 
 --- Calls `done` with the project's server and the buffer of its vmtest.toml; loads and starts what was not there.
@@ -176,7 +176,7 @@ function M.ensure(path, done)
   end
 end
 
---- Sends a request; `done` gets the result, and an error is shown unless it takes that too.
+--- Sends a request; `done` gets the result. An error is shown.
 ---@param client vim.lsp.Client
 ---@param method string
 ---@param params table

@@ -2,8 +2,6 @@
 
 local M = {}
 
-local FILE = 'vmtest.toml'
-
 --- The project of the last run.
 ---@type string?
 local last
@@ -24,7 +22,7 @@ end
 ---@param dir string
 ---@return string? path
 local function above(dir)
-  local found = vim.fs.find(FILE, { upward = true, path = dir, type = 'file' })[1]
+  local found = vim.fs.find(client().FILE, { upward = true, path = dir, type = 'file' })[1]
   return found and vim.fs.normalize(found)
 end
 

@@ -11,12 +11,11 @@ local base = {}
 
 local asking = false
 
-local function store()
+--- Where trust is kept.
+---@return string path
+function M.store()
   return vim.fs.joinpath(vim.fn.stdpath('state'), 'vmtest', 'trust.json')
 end
-
---- Where trust is kept, for `:checkhealth`.
-M.store = store
 
 local function key(path)
   return vim.uv.fs_realpath(path) or path
@@ -39,7 +38,7 @@ end
 
 ---@return table<string, string> hashes by path
 local function remembered()
-  local ok, known = pcall(vim.json.decode, read(store()) or '{}')
+  local ok, known = pcall(vim.json.decode, read(M.store()) or '{}')
   return ok and type(known) == 'table' and known or {}
 end
 
@@ -50,12 +49,12 @@ local function remember(path, value)
   if vim.tbl_isempty(known) then
     known = vim.empty_dict()
   end
-  vim.fn.mkdir(vim.fs.dirname(store()), 'p', tonumber('700', 8))
-  local new = ('%s.%d'):format(store(), vim.uv.os_getpid())
+  vim.fn.mkdir(vim.fs.dirname(M.store()), 'p', tonumber('700', 8))
+  local new = ('%s.%d'):format(M.store(), vim.uv.os_getpid())
   local file = assert(io.open(new, 'wb'))
   file:write(vim.json.encode(known))
   file:close()
-  assert(vim.uv.fs_rename(new, store()))
+  assert(vim.uv.fs_rename(new, M.store()))
 end
 
 --- What would run: the text shown, by the file that it comes from.

@@ -37,14 +37,11 @@ end)
 test('a missing server is said clearly and once', function()
   local dir = editor.project({ ['a/vmtest.toml'] = TARGET, ['b/vmtest.toml'] = TARGET })
   local vim_ = editor.start()
-  vim_:lua([[
-    vim.g.vmtest = { cmd = '/nowhere/vmtest' }
-    _G.said = {}
-    vim.notify = function(message) table.insert(_G.said, message) end
-  ]])
+  vim_:lua("vim.g.vmtest = { cmd = '/nowhere/vmtest' }")
+  vim_:hear()
   vim_:command('edit ' .. dir .. '/a/vmtest.toml')
   vim_:command('edit ' .. dir .. '/b/vmtest.toml')
-  local said = vim_:lua('return _G.said')
+  local said = vim_:told()
   equal(#said, 1)
   contains(said[1], '`/nowhere/vmtest`, which cannot be run')
 end)

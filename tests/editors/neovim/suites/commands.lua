@@ -39,19 +39,19 @@ end)
 
 test('an unknown subcommand is said, with those that there are', function()
   local vim_ = open()
-  vim_:lua('vim.notify = function(message) _G.said = message end')
+  vim_:hear()
   vim_:command('Vmtest rum')
   equal(
-    vim_:lua('return _G.said'),
-    'vmtest: there is no :Vmtest rum; there is check, last, output, run, shell, stop, trust'
+    vim_:told(),
+    { 'vmtest: there is no :Vmtest rum; there is check, last, output, run, shell, stop, trust' }
   )
 end)
 
 test('an unknown target is said by the server', function()
   local vim_ = open()
-  vim_:lua('vim.notify = function(message) _G.said = message end')
+  vim_:hear()
   vim_:command('Vmtest run nobody')
-  contains(vim_:wait('the message', 'return _G.said'), 'nobody')
+  contains(vim_:told()[1], 'nobody')
 end)
 
 test('`:Vmtest check` puts the problems of the shown text into the quickfix list', function()

@@ -41,10 +41,10 @@ test('an interactive shell is no part of a run, and refused with the way to it',
   local vim_ = open(editor.target('sh', '-') .. BAD)
   vim_:command('Vmtest! run')
   equal(vim_:finished(1), { one = 'boot_failed', ['another one'] = 'boot_failed' })
-  vim_:lua('vim.notify = function(message) _G.said = message end')
+  vim_:hear()
   vim_:type('gg')
   vim_:command('Vmtest run')
-  contains(vim_:wait('the refusal', 'return _G.said'), 'is an interactive shell')
+  contains(vim_:told()[1], 'is an interactive shell')
   -- What was refused is not repeated.
   vim_:command('Vmtest last')
   equal(vim_:finished(2), { one = 'boot_failed', ['another one'] = 'boot_failed' })
