@@ -19,7 +19,7 @@ import {
 } from './machine.ts';
 
 /** Longest time one suite may take. */
-const limit = 600_000;
+const limit = 1_500_000;
 
 function trusted(home: Home): string {
   home.write(
@@ -31,6 +31,7 @@ function trusted(home: Home): string {
   home.write('one/src/main.c', 'int main(void) {\n    thing();\n}\n');
   home.write('two/deep/vmtest.toml', target('elsewhere', 'true') + target('by hand', '-'));
   home.write('two/deep/notes.txt', 'first\n');
+  home.write('two/some/where/notes.txt', '');
   return home.write('both.code-workspace', JSON.stringify({ folders: [{ path: 'one' }, { path: 'two' }] }));
 }
 

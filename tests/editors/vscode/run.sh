@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests the VS Code extension in the real editor: its API in the extension host, and its face in a browser.
 # usage: tests/editors/vscode/run.sh [unit|host|workbench]...
+# VMTEST_ONLY is a pattern for the names of the tests in `host`; without it all run.
 # VMTEST_BIN names the server, VMTEST_KERNELS the directory that scripts/kernels.sh fills.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR

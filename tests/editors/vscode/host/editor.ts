@@ -27,7 +27,7 @@ export async function eventually<T>(
   ask: () => T | undefined | PromiseLike<T | undefined>,
   seen: () => string = () => '',
 ): Promise<T> {
-  const limit = Date.now() + 60_000;
+  const limit = Date.now() + 170_000;
   for (;;) {
     const found = await ask();
     if (found !== undefined) {
@@ -51,6 +51,31 @@ export async function exists(file: string): Promise<true | undefined> {
   } catch {
     return undefined;
   }
+}
+
+/** The machines that run. */
+export async function machines(): Promise<string[]> {
+  const ours = async (pid: string): Promise<string[]> => {
+    try {
+      const environment = (await fs.readFile(`/proc/${pid}/environ`, 'latin1')).split('\0');
+      const name = await fs.readFile(`/proc/${pid}/comm`, 'latin1');
+      return name.startsWith('qemu') && environment.includes(`HOME=${process.env.HOME ?? ''}`) ? [pid] : [];
+    } catch {
+      // It is gone, or another user's.
+      return [];
+    }
+  };
+  const pids = (await fs.readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  return (await Promise.all(pids.map(ours))).flat();
+}
+
+/** The labels of all targets. */
+export function labels(api: Api): string[] {
+  const all: string[] = [];
+  api.controller.items.forEach((file) => {
+    file.children.forEach((target) => all.push(target.label));
+  });
+  return all;
 }
 
 /** The item of the first target of this name. */

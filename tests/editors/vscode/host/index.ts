@@ -11,7 +11,8 @@ export async function run(): Promise<void> {
   Mocha.reporters.Base.consoleLog = (...args: unknown[]) => {
     fs.appendFileSync(report, `${format(...args)}\n`);
   };
-  const mocha = new Mocha({ ui: 'bdd', timeout: 90_000, color: false });
+  const grep = process.env.VMTEST_ONLY ?? '';
+  const mocha = new Mocha({ ui: 'bdd', timeout: 180_000, color: false, ...(grep !== '' && { grep }) });
   mocha.suite.emit('pre-require', globalThis, '', mocha);
   if (process.env.VMTEST_HOST_SUITE === 'untrusted') {
     await import('./untrusted');

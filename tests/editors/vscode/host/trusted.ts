@@ -1,16 +1,26 @@
 import * as assert from 'node:assert/strict';
 import * as fs from 'node:fs/promises';
+import * as os from 'node:os';
 import * as path from 'node:path';
 
 import * as vscode from 'vscode';
 
 import type { Api } from '../../../../editors/vscode/src/extension';
-import { activate, click, end, eventually, exists, inFolder, item, lens } from './editor';
+import { activate, click, end, eventually, exists, inFolder, item, labels, lens, machines } from './editor';
 
 describe('in a workspace of two folders', () => {
   const one = (): vscode.Uri => vscode.Uri.file(inFolder(0, 'vmtest.toml'));
   const two = (): vscode.Uri => vscode.Uri.file(inFolder(1, 'deep/vmtest.toml'));
   let api: Api;
+  const gone = (name: string): Promise<true> =>
+    eventually(`the end of ${name}`, () => (item(api, name) === undefined ? true : undefined));
+  const run = async (name: string, index: number): Promise<void> => {
+    // A server answers a moment before the client has registered its commands.
+    await eventually('the command of a lens', async () =>
+      (await vscode.commands.getCommands()).includes('vmtest.server.run') ? true : undefined,
+    );
+    await vscode.commands.executeCommand('vmtest.server.run', { uri: one().toString(), name, index });
+  };
 
   before(async () => {
     api = await activate();
@@ -22,17 +32,20 @@ describe('in a workspace of two folders', () => {
 
   it('every target of every vmtest.toml is a test', async () => {
     await eventually('both files', () => (item(api, 'passes') && item(api, 'elsewhere') ? true : undefined));
-    const labels: string[] = [];
+    const files: string[] = [];
     api.controller.items.forEach((file) => {
-      labels.push(file.label);
+      files.push(file.label);
     });
-    assert.deepEqual(labels.sort(), ['one/vmtest.toml', 'two/deep/vmtest.toml']);
+    assert.deepEqual(files.sort(), ['one/vmtest.toml', 'two/deep/vmtest.toml']);
     assert.equal(item(api, 'fails')?.range?.start.line, 7);
   });
 
   it('commands of the client and of the server have different names', async () => {
     const commands = await vscode.commands.getCommands(true);
-    for (const id of ['vmtest.server.run', 'vmtest.client.shell', 'vmtest.run', 'vmtest.restartServer']) {
+    const extension = vscode.extensions.all.find((known) => known.id.endsWith('.vmtest'));
+    const { contributes } = extension?.packageJSON as { contributes: { commands: { command: string }[] } };
+    const own = contributes.commands.map(({ command }) => command);
+    for (const id of ['vmtest.server.run', 'vmtest.server.stop', 'vmtest.client.shell', ...own]) {
       assert.ok(commands.includes(id), `there is no command ${id}`);
     }
   });
@@ -65,10 +78,8 @@ describe('in a workspace of two folders', () => {
   });
 
   it('tests follow what is typed, and what happens on the disk', async () => {
-    const gone = (name: string): Promise<true> =>
-      eventually(`the end of ${name}`, () => (item(api, name) === undefined ? true : undefined));
     const document = await vscode.workspace.openTextDocument(one());
-    const before = item(api, 'passes');
+    const before = await eventually('a target', () => item(api, 'passes'));
     const edit = new vscode.WorkspaceEdit();
     edit.insert(one(), document.positionAt(document.getText().length), "[[target]]\nname = 'typed'\n");
     await vscode.workspace.applyEdit(edit);
@@ -84,6 +95,36 @@ describe('in a workspace of two folders', () => {
     await eventually('the new file', () => item(api, 'new on the disk'));
     await fs.rm(created);
     await gone('new on the disk');
+
+    await fs.writeFile(inFolder(1, 'some/where/vmtest.toml'), "[[target]]\nname = 'in a directory'\n");
+    await eventually('the file in a directory', () => item(api, 'in a directory'));
+    await fs.rm(inFolder(1, 'some'), { recursive: true });
+    await gone('in a directory');
+  });
+
+  it('a target is a test whatever its name', async () => {
+    const names = ['"twice"', '"twice"', '""', '"nul \\u0000"', '"a # and $(bug)"'];
+    const file = inFolder(1, 'vmtest.toml');
+    await fs.writeFile(file, names.map((name) => `[[target]]\nname = ${name}\n`).join(''));
+    await eventually('the last of them', () => item(api, 'a # and $(bug)'));
+    const shown = labels(api);
+    assert.equal(shown.filter((label) => label === 'twice').length, 2);
+    for (const label of ['(no name)', 'nul \0']) {
+      assert.ok(shown.includes(label), label);
+    }
+    await fs.rm(file);
+    await gone('twice');
+  });
+
+  it('a file of no folder has tests while it is open', async () => {
+    const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'stray-'));
+    const stray = vscode.Uri.file(path.join(directory, 'vmtest.toml'));
+    await fs.writeFile(stray.fsPath, "[[target]]\nname = 'stray'\n");
+    await vscode.commands.executeCommand('vscode.open', stray);
+    await eventually('its target', () => item(api, 'stray'));
+    await vscode.commands.executeCommand('workbench.action.closeActiveEditor');
+    await gone('stray');
+    await fs.rm(directory, { recursive: true });
   });
 
   it('a lens runs its target in a real machine, as a test', async () => {
@@ -123,9 +164,88 @@ describe('in a workspace of two folders', () => {
     await run;
   });
 
+  it('a target that runs is started over, and one that waits for its turn can be stopped', async () => {
+    const settings = vscode.workspace.getConfiguration('vmtest');
+    const client = api.client;
+    await settings.update('jobs', 1, vscode.ConfigurationTarget.Workspace);
+    const started = inFolder(0, 'started');
+    await fs.rm(started);
+    const first = end(api, 'waits');
+    void run('waits', 2);
+    await eventually('the command', () => exists(started));
+    await fs.rm(started);
+    void run('waits', 2);
+    assert.equal((await first).verdict, 'cancelled');
+    const second = end(api, 'waits');
+    await eventually('the command of the second run', () => exists(started));
+    const ends = Promise.all([second, end(api, 'passes')]);
+    void run('passes', 0);
+    const phase = (): Promise<string | undefined> =>
+      Promise.resolve(
+        api.client?.sendRequest<{ state: { phase: string } }[]>('vmtest/targets', { uri: one().toString() }),
+      ).then((targets) => targets?.[0]?.state.phase);
+    await eventually('its turn', async () => ((await phase()) === 'queued' ? true : undefined));
+    await vscode.commands.executeCommand('vmtest.stop');
+    assert.deepEqual(
+      (await ends).map(({ verdict }) => verdict),
+      ['cancelled', 'cancelled'],
+    );
+    await settings.update('jobs', undefined, vscode.ConfigurationTarget.Workspace);
+    assert.equal(api.client, client, 'a number of jobs needs no other server');
+  });
+
+  it('a target whose file goes away ends all the same', async () => {
+    const directory = inFolder(1, 'short');
+    await fs.mkdir(directory);
+    const file = path.join(directory, 'vmtest.toml');
+    const kernel = /^kernel = .*$/m.exec(await fs.readFile(one().fsPath, 'utf8'))?.[0] ?? '';
+    const command = "command = 'touch on; until test -e go; do sleep 0.1; done'";
+    await fs.writeFile(file, `[[target]]\nname = 'short-lived'\n${kernel}\n${command}\n`);
+    await eventually('its target', () => item(api, 'short-lived'));
+    const ended = end(api, 'short-lived');
+    const uri = vscode.Uri.file(file).toString();
+    const over = vscode.commands.executeCommand('vmtest.server.run', { uri, name: 'short-lived', index: 0 });
+    await eventually('the command', () => exists(path.join(directory, 'on')));
+    await fs.rm(file);
+    await gone('short-lived');
+    await fs.writeFile(path.join(directory, 'go'), '');
+    assert.equal((await ended).verdict, 'passed');
+    await over;
+  });
+
+  it('a server that crashes takes its machines along, and no verdict that it gave', async function () {
+    // Three machines.
+    this.timeout(400_000);
+    await fs.rm(inFolder(0, 'started'));
+    const heard: Record<string, string[]> = {};
+    const listener = api.onDidEndTarget((ended) => {
+      (heard[ended.item.label] ??= []).push(ended.verdict);
+    });
+    const ends = Promise.all(['passes', 'fails'].map((name) => end(api, name)));
+    const over = vscode.commands.executeCommand('vmtest.server.runAll', { uri: one().toString() });
+    await ends;
+    await eventually('the command', () => exists(inFolder(0, 'started')));
+    assert.notDeepEqual(await machines(), []);
+    const crashed = new Promise<void>((resolve) => {
+      const started = api.onDidStartServer(() => {
+        started.dispose();
+        resolve();
+      });
+    });
+    api.client?.serverProcess?.kill('SIGKILL');
+    await over;
+    listener.dispose();
+    assert.deepEqual(heard, { passes: ['passed'], fails: ['failed'], waits: ['abandoned'] });
+    await eventually('the end of the machine', async () =>
+      (await machines()).length === 0 ? true : undefined,
+    );
+    await crashed;
+    assert.ok(item(api, 'waits'), 'the tests are still there');
+  });
+
   it('all targets of all files run, and the same again', async function () {
     // Eight machines.
-    this.timeout(300_000);
+    this.timeout(600_000);
     await fs.writeFile(inFolder(0, 'go'), '');
     const names = ['passes', 'fails', 'waits', 'elsewhere'];
     const expected = ['passed', 'failed', 'passed', 'passed'];
@@ -146,12 +266,31 @@ describe('in a workspace of two folders', () => {
     const ended = end(api, 'elsewhere');
     const notes = vscode.Uri.file(path.join(path.dirname(two().fsPath), 'notes.txt'));
     const document = await vscode.workspace.openTextDocument(notes);
-    const edit = new vscode.WorkspaceEdit();
+    let edit = new vscode.WorkspaceEdit();
     edit.insert(notes, new vscode.Position(0, 0), 'more\n');
     await vscode.workspace.applyEdit(edit);
     await document.save();
     assert.equal((await ended).verdict, 'passed');
     await vscode.commands.executeCommand('vscode.stopContinuousTestRun', items);
+
+    const last = async (): Promise<string | undefined> => {
+      const targets: { state: { runId?: string } }[] | undefined = await api.client?.sendRequest(
+        'vmtest/targets',
+        { uri: two().toString() },
+      );
+      return targets?.[0]?.state.runId;
+    };
+    const before = await last();
+    assert.ok(before !== undefined);
+    edit = new vscode.WorkspaceEdit();
+    edit.insert(notes, new vscode.Position(0, 0), 'more\n');
+    await vscode.workspace.applyEdit(edit);
+    await document.save();
+    // What would come of it comes before the end of a run that is asked for after it.
+    const passes = end(api, 'passes');
+    await run('passes', 0);
+    await passes;
+    assert.equal(await last(), before);
   });
 
   it('a shell opens in a terminal', async () => {
@@ -191,13 +330,35 @@ describe('in a workspace of two folders', () => {
 
   it('a setting names another server, and one that leads nowhere is not passed over', async () => {
     const settings = vscode.workspace.getConfiguration('vmtest');
-    const set = (value: string | undefined): Thenable<void> =>
+    const set = (value: unknown): Thenable<void> =>
       settings.update('server.path', value, vscode.ConfigurationTarget.Workspace);
-    const before = api.client;
-    await set('/nowhere/vmtest');
-    await eventually('the end of the server', () => (api.client === undefined ? true : undefined));
-    await set(undefined);
-    const after = await eventually('another server', () => api.client);
-    assert.notEqual(after, before);
+    for (const wrong of ['/nowhere/vmtest', '/bin/true', 5]) {
+      const before = api.client;
+      await set(wrong);
+      await eventually(`no server ${wrong}`, () => (api.client === undefined ? true : undefined));
+      await set(undefined);
+      const after = await eventually('another server', () => api.client);
+      assert.notEqual(after, before);
+    }
+  });
+
+  it('the editor may leave while a machine runs', async () => {
+    for (const file of ['go', 'started']) {
+      await fs.rm(inFolder(0, file), { force: true });
+    }
+    let seen = 'it runs';
+    void end(api, 'waits').then(({ verdict }) => {
+      seen = verdict;
+    });
+    run('waits', 2).then(undefined, (error: unknown) => {
+      seen = String(error);
+    });
+    await eventually(
+      'the command',
+      () => exists(inFolder(0, 'started')),
+      () => seen,
+    );
+    // `host.ts` looks for what is left.
+    assert.notDeepEqual(await machines(), []);
   });
 });
