@@ -161,6 +161,14 @@ pub(crate) enum Sub {
     Shell(ShellArgs),
     /// Say what this machine has, what it lacks and how to get it
     Doctor,
+    /// List the guests that were kept, so that later runs need not boot; or remove them
+    #[command(after_help = "A guest is kept after its kernel's first boot, one for each kernel and machine, and serves every \
+                            project. The one that was used the longest time ago goes when they take more than 4 GB.")]
+    Cache {
+        /// What to do with them
+        #[arg(value_enum, default_value_t)]
+        action: CacheAction,
+    },
     /// Print the JSON Schema of vmtest.toml
     Schema,
     /// Serve an editor: the Language Server Protocol on standard input and output
@@ -227,6 +235,16 @@ pub(crate) enum Format {
     Human,
     /// One event a line.
     Json,
+}
+
+/// What `cache` does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CacheAction {
+    /// Show them.
+    #[default]
+    List,
+    /// Remove all of them.
+    Clear,
 }
 
 /// How `list` writes.

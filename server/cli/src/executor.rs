@@ -6,9 +6,10 @@ use std::sync::Arc;
 use vmtest_vm::QemuExecutor;
 use vmtest_vm::executor::Executor;
 
-/// The executor of this build.
-pub(crate) fn executor() -> Arc<dyn Executor> {
-    Arc::new(QemuExecutor::new(&cache()))
+/// The executor of this build; a cold one boots every guest.
+pub(crate) fn executor(cold: bool) -> Arc<dyn Executor> {
+    let executor = QemuExecutor::new(&cache());
+    Arc::new(if cold { executor.cold() } else { executor })
 }
 
 /// Where what can be made again is kept.

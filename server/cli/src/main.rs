@@ -43,6 +43,7 @@ fn subcommand(sub: Sub) -> ExitCode {
         Sub::List(args) => command::list::list(&args),
         Sub::Shell(args) => command::run::run(&args.into_run()),
         Sub::Doctor => command::doctor::doctor(),
+        Sub::Cache { action } => command::cache::cache(action),
         Sub::Schema => command::schema::schema(),
         Sub::Lsp { .. } => command::lsp::lsp(),
         Sub::Completions { shell } => {

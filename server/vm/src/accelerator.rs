@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::event::Accelerator;
+use crate::host;
 
 /// Which accelerator to try, and why not the better one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +32,8 @@ impl KvmMemory {
     pub fn new(cache: &Path, qemu: &Path, cpu: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         (qemu, cpu).hash(&mut hasher);
-        let boot_id =
-            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        Self { file: cache.join("kvm-broken").join(format!("{:016x}", hasher.finish())), boot_id }
+        let file = cache.join("kvm-broken").join(format!("{:016x}", hasher.finish()));
+        Self { file, boot_id: host::boot_id() }
     }
 
     /// Why KVM does not work, if that was found since the host's boot.

@@ -1,5 +1,6 @@
 //! The run's decisions, as pure functions: what comes after a boot that failed, and what the verdict is.
 
+use std::fmt;
 use std::time::Duration;
 
 use vmtest_guest::wire::{Exit, ExitStatus};
@@ -59,6 +60,22 @@ pub(crate) enum Next {
     Retry(String),
     /// It stays failed.
     GiveUp(Verdict),
+}
+
+impl fmt::Display for BootEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotStarted(why) => write!(f, "QEMU cannot be started: {why}"),
+            Self::Died(how) => write!(f, "QEMU ended ({how})"),
+            Self::AcceleratorFailed => f.write_str("QEMU reports an internal error of its accelerator"),
+            Self::Silent(time) | Self::Stalled(time) | Self::TimedOut(time) => {
+                write!(f, "the guest did not answer within {} s", time.as_secs())
+            }
+            Self::KernelBug => f.write_str("the kernel reports a bug"),
+            Self::Unreachable(why) => f.write_str(why),
+            Self::Cancelled => f.write_str("it was cancelled"),
+        }
+    }
 }
 
 /// Decides after a failed boot. `retried` says that this was the second boot under TCG.
@@ -164,6 +181,25 @@ pub(crate) enum RunEnd {
     Unreachable(String),
     /// The user stopped it.
     Cancelled,
+}
+
+impl fmt::Display for RunEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(_) => f.write_str("its command ended"),
+            Self::SetupFailed(sentence) | Self::Unreachable(sentence) => f.write_str(sentence),
+            Self::Died(how) => write!(f, "QEMU ended ({how})"),
+            Self::TimedOut(time) | Self::SetupTimedOut(time) => {
+                write!(f, "it took longer than {} s", time.as_secs_f64())
+            }
+            Self::Cancelled => f.write_str("it was cancelled"),
+        }
+    }
+}
+
+/// Whether a guest that was resumed has to boot instead. Nothing of the user's has run before its command began.
+pub(crate) fn was_resumed_in_vain(end: &RunEnd, began: bool) -> bool {
+    !began && !matches!(end, RunEnd::Ended(_) | RunEnd::TimedOut(_) | RunEnd::Cancelled)
 }
 
 /// The truth about a target whose guest was up.

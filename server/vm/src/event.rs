@@ -85,6 +85,8 @@ pub enum EventKind {
         accelerator: Accelerator,
         /// How the guest came to life.
         start: Start,
+        /// Why its kernel had to boot; none when it had not.
+        cold_because: Option<String>,
         /// How directories are shared.
         share: ShareKind,
     },

@@ -120,6 +120,11 @@ pub fn in_path(program: impl AsRef<Path>, places: &[&str]) -> Option<PathBuf> {
         .find(|file| is_program(file))
 }
 
+/// Names the time since this machine started; empty where it cannot be read.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// Whether it is a file that may be executed.
 pub fn is_program(path: &Path) -> bool {
     path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()

@@ -24,6 +24,7 @@ pub mod qemu;
 mod qemu_executor;
 pub mod runner;
 pub mod sanitize;
+pub mod snapshot;
 mod stream;
 mod typing;
 pub mod verdict;

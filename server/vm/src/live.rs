@@ -1,13 +1,14 @@
 //! A running virtual machine: its process and everything that listens to it.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -16,13 +17,16 @@ use crate::agent_client::AgentClient;
 use crate::console::{Console, ConsoleEvent};
 use crate::decide::Report;
 use crate::event::EventKind;
-use crate::qemu::machine::{Descriptors, Machine};
+use crate::qemu::machine::{Descriptors, Machine, Memory};
 use crate::qemu::monitor::{Monitor, MonitorEvent};
 use crate::qemu::process::{Process, Start};
+use crate::snapshot::{self, Meeting, Parked, Snapshots, Template};
 use crate::stream::{self, Control, Progress};
 
 /// How much of the console explains a failure; the whole of it is in the log.
 const CONSOLE_LINES: usize = 25;
+/// QEMU needs milliseconds to save or load a state.
+const MIGRATION: Duration = Duration::from_secs(20);
 
 /// A machine that was started. [`Live::end`] must be called to learn what was seen; dropping it kills it.
 pub(crate) struct Live {
@@ -42,6 +46,31 @@ pub(crate) struct Live {
     monitor_socket: Option<UnixStream>,
     monitor: Option<Monitor>,
     shutdown: Option<String>,
+    kept: Option<Kept>,
+}
+
+/// How a machine begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Beginning<'a> {
+    /// Its kernel boots.
+    Boot,
+    /// Its kernel boots, and [`Live::park`] will be asked for.
+    BootToBeKept(&'a Snapshots),
+    /// It goes on where a guest was parked.
+    Resume(&'a Template),
+}
+
+/// What a machine that can be parked, or was, has beside the ports.
+#[derive(Debug)]
+enum Kept {
+    /// It can be parked.
+    Parkable { memory: OwnedFd, meeting: Meeting },
+    /// It was parked: this carries the state of its devices.
+    Parked {
+        state: UnixStream,
+        /// The other end's number in QEMU.
+        state_in_qemu: RawFd,
+    },
 }
 
 /// What the console has shown.
@@ -59,6 +88,7 @@ impl Live {
         qemu: &Path,
         machine: &Machine,
         initramfs: &OwnedFd,
+        beginning: Beginning<'_>,
         events: &mpsc::Sender<EventKind>,
     ) -> io::Result<Self> {
         let (console, console_end) = socket_pair()?;
@@ -66,6 +96,24 @@ impl Live {
         let (agent, agent_end) = socket_pair()?;
         let (stream, stream_end) = socket_pair()?;
         let (input, input_end) = socket_pair()?;
+        let mut state_end = None;
+        let (kept, memory) = match beginning {
+            Beginning::Boot => (None, Memory::Own),
+            Beginning::BootToBeKept(snapshots) => {
+                let memory = snapshot::guest_memory(machine.memory_bytes)?;
+                let meeting = snapshots.meeting()?;
+                let placed =
+                    Memory::Kept { memory: memory.as_raw_fd(), folder: meeting.folder.as_raw_fd() };
+                (Some(Kept::Parkable { memory, meeting }), placed)
+            }
+            Beginning::Resume(template) => {
+                let (state, end) = socket_pair()?;
+                let placed = Memory::Resumed { memory: template.memory.as_raw_fd(), state: end.as_raw_fd() };
+                let state_in_qemu = end.as_raw_fd();
+                state_end = Some(end);
+                (Some(Kept::Parked { state, state_in_qemu }), placed)
+            }
+        };
         let descriptors = Descriptors {
             initramfs: initramfs.as_raw_fd(),
             console: console_end.as_raw_fd(),
@@ -73,13 +121,14 @@ impl Live {
             agent: agent_end.as_raw_fd(),
             stream: stream_end.as_raw_fd(),
             input: input_end.as_raw_fd(),
+            memory,
         };
         let arguments = machine.arguments(&descriptors).words().to_vec();
         tracing::debug!(?qemu, ?arguments, "starting QEMU");
-        let start = Start { program: qemu.to_owned(), arguments, descriptors: descriptors.all().to_vec() };
+        let start = Start { program: qemu.to_owned(), arguments, descriptors: descriptors.all() };
         let process = Process::start(start).await?;
         // QEMU has its own copies; ours would keep the streams open after its end.
-        drop((console_end, monitor_end, agent_end, stream_end, input_end));
+        drop((console_end, monitor_end, agent_end, stream_end, input_end, state_end));
 
         let progress = watch::Sender::new(0);
         let alarms = watch::Sender::new(Alarms::default());
@@ -103,7 +152,52 @@ impl Live {
             monitor_socket: Some(monitor),
             monitor: None,
             shutdown: None,
+            kept,
         })
+    }
+
+    /// Stops the guest for good and keeps what is left of it. Its ports have been read to their ends, and nothing is on its way
+    /// to it: what is in them would come out of every guest that is resumed.
+    pub(crate) async fn park(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<MonitorEvent>,
+    ) -> io::Result<Parked> {
+        let (Some(Kept::Parkable { memory, meeting }), Some(monitor)) =
+            (self.kept.take(), self.monitor.take())
+        else {
+            return Err(io::Error::other("the machine was not started to be kept"));
+        };
+        let mut state = Vec::new();
+        let save = async {
+            monitor.save(&meeting.path_in_child()).await?;
+            meeting.accept().await?.read_to_end(&mut state).await?;
+            migrated(&mut events).await
+        };
+        let saved = tokio::time::timeout(MIGRATION, save).await;
+        // Whatever it would still do with the ports would be seen in its memory.
+        self.process.kill().await;
+        let _ = (&mut self.console_task).await;
+        let _ = (&mut self.stream_task).await;
+        saved.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(Parked { memory, state })
+    }
+
+    /// Fills a machine that was started to be resumed, and lets its guest go on.
+    pub(crate) async fn unpark(
+        &mut self,
+        template: &Template,
+        events: &mut mpsc::UnboundedReceiver<MonitorEvent>,
+    ) -> io::Result<()> {
+        let (Some(Kept::Parked { mut state, state_in_qemu }), Some(monitor)) =
+            (self.kept.take(), &self.monitor)
+        else {
+            return Err(io::Error::other("the machine was not started to be resumed"));
+        };
+        monitor.load(state_in_qemu).await?;
+        state.write_all(&template.state).await?;
+        state.shutdown().await?;
+        migrated(events).await?;
+        monitor.resume().await
     }
 
     /// Waits for the monitor's greeting; its events go to the returned receiver.
@@ -156,6 +250,18 @@ impl Live {
             cause: console.likely_cause().map(str::to_owned),
             qemu_stderr: self.process.stderr(),
             shutdown: self.shutdown.take(),
+        }
+    }
+}
+
+/// Waits until a state was saved or loaded.
+async fn migrated(events: &mut mpsc::UnboundedReceiver<MonitorEvent>) -> io::Result<()> {
+    loop {
+        match events.recv().await {
+            Some(MonitorEvent::Migrated(true)) => return Ok(()),
+            Some(MonitorEvent::Migrated(false)) => return Err(io::Error::other("QEMU refused the state")),
+            Some(_) => {}
+            None => return Err(io::Error::other("QEMU is gone")),
         }
     }
 }

@@ -27,6 +27,8 @@ const LEAST_MEMORY: u64 = 128 << 20;
 pub(crate) struct Prepared {
     /// The file for QEMU's `-kernel`.
     pub(crate) kernel: PathBuf,
+    /// The kernel's release.
+    pub(crate) release: String,
     /// The initramfs, in memory.
     pub(crate) initramfs: OwnedFd,
     /// The program to start.
@@ -121,7 +123,7 @@ pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> R
         Some(Index::Links(links)) => Some(links),
         _ => None,
     };
-    Ok(Prepared { kernel: kernel.file, initramfs, qemu, project, shares, indexes, notices })
+    Ok(Prepared { kernel: kernel.file, release: kernel.release, initramfs, qemu, project, shares, indexes, notices })
 }
 
 fn failure(reason: String, help: Option<&str>) -> Failure {

@@ -18,10 +18,11 @@ use crate::decide::{self, BootEnd, Next, RunEnd};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind, Start};
 use crate::executor::{Executor, TargetIo};
 use crate::job::{self, Attached};
-use crate::live::{Live, in_words};
+use crate::live::{Beginning, Live, in_words};
 use crate::prepare::{self, Prepared};
-use crate::qemu::machine::Machine;
+use crate::qemu::machine::{MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
+use crate::snapshot::{Claim, Key, Snapshots, Template};
 use crate::stream::Control;
 use crate::typing::Typing;
 use crate::verdict::Verdict;
@@ -30,6 +31,10 @@ use crate::verdict::Verdict;
 const KVM_SILENCE: Duration = Duration::from_secs(5);
 /// An emulated guest may share its processor with many others.
 const STALL: Duration = Duration::from_secs(60);
+/// A kept guest answers within a tenth of a second; on a host with a hundred others it takes longer.
+const RESUME: Duration = Duration::from_secs(20);
+/// How long it may take to be set up before it boots instead.
+const RESUMED_SETUP: Duration = Duration::from_secs(60);
 /// `boot_timeout` where the target has none.
 const KVM_BOOT: Duration = Duration::from_secs(60);
 const TCG_BOOT: Duration = Duration::from_secs(300);
@@ -38,14 +43,22 @@ const TCG_BOOT: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct QemuExecutor {
     cache: PathBuf,
+    /// None where every guest is to boot.
+    snapshots: Option<Snapshots>,
     /// What was said once and need not be said for every target.
     said: Mutex<BTreeSet<String>>,
 }
 
 impl QemuExecutor {
-    /// Keeps what it learns (broken KVM, module indexes) under `cache`, which need not exist.
+    /// Keeps what it learns (broken KVM, module indexes) and guests that have booted under `cache`, which need not exist.
     pub fn new(cache: &Path) -> Self {
-        Self { cache: cache.to_owned(), said: Mutex::default() }
+        Self { cache: cache.to_owned(), snapshots: Some(Snapshots::new(cache)), said: Mutex::default() }
+    }
+
+    /// Boots every guest, and keeps none.
+    #[must_use]
+    pub fn cold(self) -> Self {
+        Self { snapshots: None, ..self }
     }
 }
 
@@ -57,11 +70,24 @@ impl Executor for QemuExecutor {
     ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
         Box::pin(async move {
             let started = Instant::now();
-            let mut run = Run { target, executor: self, io, durations: Durations::default() };
+            let mut run = Run {
+                target,
+                executor: self,
+                io,
+                durations: Durations::default(),
+                snapshots: self.snapshots.clone(),
+                resumed_from: None,
+                cold_because: None,
+                publishing: None,
+            };
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),
             };
+            if let Some(publishing) = run.publishing {
+                // It has been reported; a guest that is not kept boots again.
+                let _ = publishing.await;
+            }
             let durations = Durations { total: started.elapsed(), ..run.durations };
             Finished { verdict, durations, lost_writes }
         })
@@ -73,12 +99,33 @@ struct Run<'a> {
     executor: &'a QemuExecutor,
     io: TargetIo,
     durations: Durations,
+    /// None when this guest has to boot.
+    snapshots: Option<Snapshots>,
+    /// What it was resumed from.
+    resumed_from: Option<Key>,
+    /// Why it has to boot.
+    cold_because: Option<String>,
+    /// A guest that is being given its name.
+    publishing: Option<JoinHandle<()>>,
 }
 
 /// A guest whose agent has answered.
 struct Booted {
     live: Live,
     monitor: mpsc::UnboundedReceiver<MonitorEvent>,
+    start: Start,
+    /// Whether its command has begun.
+    began: bool,
+}
+
+/// Where a guest comes from.
+enum Source {
+    /// It was kept.
+    Snapshot(Key, Template),
+    /// It boots, and is kept.
+    BootAndKeep(Claim),
+    /// It boots.
+    Boot,
 }
 
 impl Run<'_> {
@@ -91,13 +138,20 @@ impl Run<'_> {
         // What the guest needs later than its boot is made meanwhile.
         let indexes = prepared.indexes.clone().map(|links| tokio::task::spawn_blocking(move || links.make()));
         // KVM where it works, else TCG; the first answer of the agent ends it.
-        let booted = self.boot(system, &prepared).await?;
+        let mut booted = self.boot(system, &prepared).await?;
         if let Some(indexes) = indexes {
             self.wait_for_indexes(indexes).await;
         }
         // The job carries the clock and fresh random bytes, so it is written only now. The command's own time starts when
         // the guest says that it runs; set-up belongs to the boot's limit.
-        let (end, booted) = self.run_command(system, &prepared, booted).await;
+        let mut end = self.run_command(system, &prepared, &mut booted).await;
+        // A guest that was resumed and came to grief before the command began may be the snapshot's fault.
+        if booted.start == Start::Snapshot && decide::was_resumed_in_vain(&end, booted.began) {
+            booted.live.end(Some(booted.monitor)).await;
+            self.give_up_snapshot(format!("its guest could not be set up ({end})")).await;
+            booted = self.boot(system, &prepared).await?;
+            end = self.run_command(system, &prepared, &mut booted).await;
+        }
         // The console is read to its end before the verdict: a panic may be its last words.
         let report = booted.live.end(Some(booted.monitor)).await;
         let verdict = decide::verdict(&end, &report, self.target.fail_on_kernel_bug);
@@ -170,7 +224,38 @@ impl Run<'_> {
             self.say(EventKind::Booting { accelerator, attempt }).await;
             let machine = self.machine(system, prepared, accelerator);
             let boot_started = Instant::now();
-            match self.boot_once(&machine, prepared, accelerator).await {
+            let source = self.source(&machine, prepared).await;
+            let booted = match source {
+                Source::Snapshot(key, template) => {
+                    self.resumed_from = Some(key);
+                    match self.resume(&machine, prepared, &template, Start::Snapshot).await {
+                        Err(BootEnd::Cancelled) => return Err(Verdict::Cancelled),
+                        Err(end) => {
+                            self.give_up_snapshot(end.to_string()).await;
+                            continue;
+                        }
+                        Ok(booted) => Ok(booted),
+                    }
+                }
+                Source::BootAndKeep(claim) => {
+                    let snapshots = Snapshots::new(&self.executor.cache);
+                    let beginning = Beginning::BootToBeKept(&snapshots);
+                    let booted = self.boot_once(&machine, prepared, accelerator, beginning).await;
+                    match booted {
+                        Ok(booted) => match self.keep(&machine, prepared, booted, claim).await {
+                            Err(BootEnd::Cancelled) => return Err(Verdict::Cancelled),
+                            Err(end) => {
+                                self.give_up_snapshot(end.to_string()).await;
+                                continue;
+                            }
+                            Ok(booted) => Ok(booted),
+                        },
+                        Err(end) => Err(end),
+                    }
+                }
+                Source::Boot => self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await,
+            };
+            match booted {
                 Ok(booted) => {
                     if let Some(reason) = suspicion {
                         // Only now is it certain that KVM was to blame, and not QEMU's arguments.
@@ -181,7 +266,8 @@ impl Run<'_> {
                     self.say(EventKind::Booted {
                         seconds,
                         accelerator,
-                        start: Start::Cold,
+                        start: booted.start,
+                        cold_because: self.cold_because.clone().filter(|_| booted.start == Start::Cold),
                         share: ShareKind::NineP,
                     })
                     .await;
@@ -212,6 +298,137 @@ impl Run<'_> {
         unreachable!("a boot is retried at most twice")
     }
 
+    /// Looks for a kept guest, and where there is none asks for the right to keep one.
+    async fn source(&mut self, machine: &Machine, prepared: &Prepared) -> Source {
+        let Some(snapshots) = self.snapshots.clone() else {
+            self.cold_because.get_or_insert_with(|| "snapshots are switched off for this run".to_owned());
+            return Source::Boot;
+        };
+        if !machine.sandbox {
+            self.cold_because = Some("`vm.extra_args` and `qemu_command` have no snapshots".to_owned());
+            return Source::Boot;
+        }
+        let (machine, qemu) = (machine.clone(), prepared.qemu.clone());
+        let initramfs = match prepared.initramfs.try_clone() {
+            Ok(initramfs) => initramfs,
+            Err(error) => {
+                self.cold_because = Some(error.to_string());
+                return Source::Boot;
+            }
+        };
+        let look = move || {
+            let key = Key::new(&machine, &qemu, initramfs).map_err(|error| error.to_string())?;
+            let found = snapshots.find(&key);
+            match found {
+                Ok(Some(template)) => Ok((Source::Snapshot(key, template), None)),
+                Ok(None) | Err(_) => {
+                    let because = match found {
+                        Err(reason) => {
+                            snapshots.remove(&key);
+                            format!("the snapshot could not be used: {reason}")
+                        }
+                        _ => "there is no snapshot yet".to_owned(),
+                    };
+                    Ok(match snapshots.claim(key) {
+                        Ok(claim) => (Source::BootAndKeep(claim), Some(because)),
+                        Err(reason) => (Source::Boot, Some(format!("{because}, and {reason}"))),
+                    })
+                }
+            }
+        };
+        let looked: Result<_, String> =
+            tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(error.to_string()));
+        match looked {
+            Ok((source, because)) => {
+                self.cold_because = because;
+                source
+            }
+            Err(reason) => {
+                self.cold_because = Some(reason);
+                Source::Boot
+            }
+        }
+    }
+
+    /// From here on this guest boots.
+    async fn give_up_snapshot(&mut self, reason: String) {
+        if let (Some(snapshots), Some(key)) = (self.snapshots.take(), self.resumed_from.take()) {
+            snapshots.remove(&key);
+        }
+        let sentence = format!("the snapshot could not be used: {reason}");
+        self.notice(format!("{sentence}; booting instead")).await;
+        self.cold_because = Some(sentence);
+    }
+
+    /// Keeps a guest that has booted, and goes on with what was kept.
+    async fn keep(
+        &mut self,
+        machine: &Machine,
+        prepared: &Prepared,
+        booted: Booted,
+        claim: Claim,
+    ) -> Result<Booted, BootEnd> {
+        let Some(snapshots) = self.snapshots.clone() else { return Ok(booted) };
+        let kept = async {
+            let unkept = |error: std::io::Error| BootEnd::Unreachable(error.to_string());
+            let parked = booted.live.park(booted.monitor).await.map_err(unkept)?;
+            let store = snapshots.clone();
+            let written = tokio::task::spawn_blocking(move || store.write(parked)).await;
+            let template = written.map_err(std::io::Error::other).flatten().map_err(unkept)?;
+            let resumed = self.resume(machine, prepared, &template, Start::Cold).await?;
+            Ok((template, resumed))
+        };
+        let (template, resumed) = match kept.await {
+            Ok(kept) => kept,
+            Err(BootEnd::Cancelled) => return Err(BootEnd::Cancelled),
+            Err(end) => {
+                claim.give_up(&end.to_string());
+                return Err(end);
+            }
+        };
+        let release = prepared.release.clone();
+        self.publishing = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = snapshots.publish(&claim, &release, &template) {
+                tracing::warn!(%error, "the snapshot is not kept");
+            }
+        }));
+        Ok(resumed)
+    }
+
+    /// Starts QEMU with a guest that was kept, and waits for the agent's first answer.
+    async fn resume(
+        &mut self,
+        machine: &Machine,
+        prepared: &Prepared,
+        template: &Template,
+        start: Start,
+    ) -> Result<Booted, BootEnd> {
+        let beginning = Beginning::Resume(template);
+        let mut live =
+            Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events)
+                .await
+                .map_err(|error| BootEnd::NotStarted(error.to_string()))?;
+        let answered = async {
+            let mut monitor = live.connect_monitor().await?;
+            live.unpark(template, &mut monitor).await?;
+            live.agent.answer().await?;
+            Ok::<_, std::io::Error>(monitor)
+        };
+        let answered = tokio::select! {
+            () = self.io.cancel.cancelled() => Err(BootEnd::Cancelled),
+            () = awake(RESUME) => Err(BootEnd::TimedOut(RESUME)),
+            answered = answered => answered.map_err(|error| BootEnd::Unreachable(error.to_string())),
+        };
+        match answered {
+            Ok(monitor) => Ok(Booted { live, monitor, start, began: false }),
+            Err(end) => {
+                let report = live.end(None).await;
+                tracing::debug!(?end, ?report, "a guest could not be resumed");
+                Err(end)
+            }
+        }
+    }
+
     async fn choose_accelerator(&self, memory: &KvmMemory) -> Accelerator {
         let choice = accelerator::choose(memory);
         if let Some(why) = choice.why_not_kvm {
@@ -230,7 +447,7 @@ impl Run<'_> {
                 Accelerator::Tcg => "max".to_owned(),
             },
             cpus: vm.num_cpus.get(),
-            memory_bytes: vm.memory.bytes,
+            memory_bytes: vm.memory.bytes.next_multiple_of(MEMORY_UNIT),
             kernel: prepared.kernel.clone(),
             command_line: command_line(&system.args),
             shares: prepared.shares.devices.clone(),
@@ -246,16 +463,18 @@ impl Run<'_> {
         machine: &Machine,
         prepared: &Prepared,
         accelerator: Accelerator,
+        beginning: Beginning<'_>,
     ) -> Result<Booted, (BootEnd, decide::Report)> {
-        let mut live = match Live::start(&prepared.qemu, machine, &prepared.initramfs, &self.io.events).await
-        {
+        let started =
+            Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events).await;
+        let mut live = match started {
             Ok(live) => live,
             Err(error) => return Err((BootEnd::NotStarted(error.to_string()), decide::Report::default())),
         };
         let mut monitor = None;
         let end = match self.wait_for_agent(&mut live, &mut monitor, accelerator).await {
             Ok(()) => match monitor {
-                Some(monitor) => return Ok(Booted { live, monitor }),
+                Some(monitor) => return Ok(Booted { live, monitor, start: Start::Cold, began: false }),
                 None => BootEnd::Unreachable("the agent answered before the monitor".to_owned()),
             },
             Err(end) => end,
@@ -330,21 +549,28 @@ impl Run<'_> {
         &mut self,
         system: &KernelSystem,
         prepared: &Prepared,
-        mut booted: Booted,
-    ) -> (RunEnd, Booted) {
-        let terminal = self.io.terminal.take().filter(|_| self.target.command == Command::Interactive);
-        let attached = terminal
+        booted: &mut Booted,
+    ) -> RunEnd {
+        if self.target.command != Command::Interactive {
+            self.io.terminal = None;
+        }
+        let attached = self
+            .io
+            .terminal
             .as_ref()
             .map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
-        let mut clock = Clock::new(self.boot_limit(Accelerator::Tcg), self.target.timeout);
+        let setup_limit = match booted.start {
+            Start::Cold => self.boot_limit(Accelerator::Tcg),
+            Start::Snapshot => RESUMED_SETUP,
+        };
+        let mut clock = Clock::new(setup_limit, self.target.timeout);
         let job = match job::job(self.target, system, &prepared.project, &prepared.shares, attached) {
             Ok(job) => job,
-            Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), booted),
+            Err(error) => return RunEnd::SetupFailed(format!("cannot prepare the job: {error}")),
         };
-        let typing =
-            terminal.zip(booted.live.input.take()).map(|(terminal, input)| Typing::start(terminal, input));
+        let mut typing = None;
         let end = {
-            let Live { process, agent, control, .. } = &mut booted.live;
+            let Booted { live: Live { process, agent, control, input, .. }, began, .. } = booted;
             let cancel = &self.io.cancel;
             let mut hand_over = Some(Box::pin(agent.hand_over(&job)));
             loop {
@@ -352,7 +578,13 @@ impl Run<'_> {
                     biased;
                     () = cancel.cancelled() => break RunEnd::Cancelled,
                     said = control.recv() => match said {
-                        Some(Control::Started) => clock.command_started(),
+                        Some(Control::Started) => {
+                            clock.command_started();
+                            *began = true;
+                            // Not before: what is typed is the command's, and a guest that fails has none.
+                            let ends = self.io.terminal.take().zip(input.take());
+                            typing = ends.map(|(terminal, input)| Typing::start(terminal, input));
+                        }
                         Some(Control::Ended(exit)) => break RunEnd::Ended(exit),
                         Some(Control::Failed(sentence)) => break RunEnd::SetupFailed(sentence),
                         None => break match process.wait().await {
@@ -376,7 +608,7 @@ impl Run<'_> {
         };
         drop(typing);
         clock.stop(&mut self.durations);
-        (end, booted)
+        end
     }
 }
 

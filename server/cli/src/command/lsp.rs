@@ -8,7 +8,7 @@ use crate::executor::{cache, executor};
 
 /// Serves an editor until it says goodbye or is gone.
 pub(crate) fn lsp() -> ExitCode {
-    match vmtest_lsp::stdio(Options::new(executor(), cache())) {
+    match vmtest_lsp::stdio(Options::new(executor(false), cache())) {
         // Not by returning: a thread that waits for standard input would be waited for.
         Ok(status) => std::process::exit(status.into()),
         Err(error) => {

@@ -1,5 +1,6 @@
 //! The subcommands, and the run that there is without one.
 
+pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod fmt;

@@ -84,7 +84,7 @@ async fn carry_out(
         _ => (None, None),
     };
     let listeners = listeners(args, &project, display, outputs, keyboard, &cancel);
-    let executor = executor();
+    let executor = executor(args.cold);
     let (events, reported) = report(listeners, &cancel);
     let verdicts = run_targets(run_id, project, schedule, executor, events, &cancel, terminal).await;
     // The thread is gone without a word only when it panicked.

@@ -77,7 +77,13 @@ pub(crate) fn booted() -> Vec<EventKind> {
         EventKind::Preparing,
         EventKind::Booting { accelerator, attempt: 1 },
         EventKind::Console { line: "Linux version 6.1".into() },
-        EventKind::Booted { seconds: 0.7, accelerator, start: Start::Cold, share: ShareKind::NineP },
+        EventKind::Booted {
+            seconds: 0.7,
+            accelerator,
+            start: Start::Cold,
+            cold_because: None,
+            share: ShareKind::NineP,
+        },
         EventKind::CommandStarted,
     ]
 }

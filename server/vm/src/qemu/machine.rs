@@ -17,6 +17,7 @@ pub(crate) struct Machine {
     /// QEMU's `-cpu`.
     pub(crate) cpu: String,
     pub(crate) cpus: u8,
+    /// A multiple of [`MEMORY_UNIT`].
     pub(crate) memory_bytes: u64,
     pub(crate) kernel: PathBuf,
     pub(crate) command_line: String,
@@ -25,6 +26,28 @@ pub(crate) struct Machine {
     /// Off where the user's own arguments may need what it forbids.
     pub(crate) sandbox: bool,
     pub(crate) extra_args: Vec<String>,
+}
+
+/// QEMU rounds a machine's memory up to this, and takes only a file of exactly that size for it.
+pub(crate) const MEMORY_UNIT: u64 = 8192;
+
+/// Where a guest's memory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// In QEMU.
+    Own,
+    /// In a file, to be kept.
+    Kept {
+        memory: RawFd,
+        /// The folder of the socket that takes the state of the devices.
+        folder: RawFd,
+    },
+    /// A private view of a file that was kept: what the guest writes is its own.
+    Resumed {
+        memory: RawFd,
+        /// The socket with the state of the devices.
+        state: RawFd,
+    },
 }
 
 /// A directory that QEMU's 9p server exports.
@@ -44,12 +67,27 @@ pub(crate) struct Descriptors {
     pub(crate) agent: RawFd,
     pub(crate) stream: RawFd,
     pub(crate) input: RawFd,
+    pub(crate) memory: Memory,
 }
 
 impl Descriptors {
     /// All of them.
-    pub(crate) fn all(&self) -> [RawFd; 6] {
-        [self.initramfs, self.console, self.monitor, self.agent, self.stream, self.input]
+    pub(crate) fn all(&self) -> Vec<RawFd> {
+        let mut all =
+            vec![self.initramfs, self.console, self.monitor, self.agent, self.stream, self.input];
+        match self.memory {
+            Memory::Own => {}
+            Memory::Kept { memory, folder: other } | Memory::Resumed { memory, state: other } => {
+                all.extend([memory, other]);
+            }
+        }
+        all
+    }
+
+    /// For arguments that are looked at and not used.
+    fn none() -> Self {
+        let memory = Memory::Own;
+        Self { initramfs: -1, console: -1, monitor: -1, agent: -1, stream: -1, input: -1, memory }
     }
 }
 
@@ -64,14 +102,12 @@ impl Machine {
             let sandbox = denied.iter().fold(Properties::new("on"), |list, what| list.with(what, "deny"));
             args.list("-sandbox", sandbox);
         }
-        args.raw("-machine", "pc");
+        self.place_memory(&mut args, descriptors.memory);
         if let Some(accelerator) = self.accelerator {
             args.raw("-accel", accelerator.name());
         }
         args.raw("-cpu", &self.cpu);
         args.raw("-smp", self.cpus.to_string());
-        // Bytes: a bare number would be MiB.
-        args.raw("-m", format!("{}B", self.memory_bytes));
         args.raw("-kernel", &self.kernel);
         args.raw("-initrd", format!("/proc/self/fd/{}", descriptors.initramfs));
         args.raw("-append", &self.command_line);
@@ -99,6 +135,38 @@ impl Machine {
         }
         args.verbatim(self.extra_args.iter().map(OsString::from));
         args
+    }
+
+    fn place_memory(&self, args: &mut Arguments, memory: Memory) {
+        // Bytes: a bare number would be MiB.
+        args.raw("-m", format!("{}B", self.memory_bytes));
+        let (memory, state) = match memory {
+            Memory::Own => {
+                args.raw("-machine", "pc");
+                return;
+            }
+            Memory::Kept { memory, .. } => (memory, None),
+            Memory::Resumed { memory, state } => (memory, Some(state)),
+        };
+        args.raw("-machine", "pc,memory-backend=memory");
+        let file = Properties::new("memory-backend-file")
+            .with("id", "memory")
+            .with("size", format!("{}B", self.memory_bytes))
+            .with("mem-path", format!("/proc/self/fd/{memory}"))
+            .switch("share", state.is_none());
+        args.list("-object", file);
+        if state.is_some() {
+            // The monitor says where from.
+            args.raw("-incoming", "defer");
+        }
+    }
+
+    /// What of the arguments a kept state depends on: not where the shares lead to, and not who is connected.
+    pub(crate) fn kept_arguments(&self) -> Arguments {
+        let blank = |share: &ShareDevice| ShareDevice { path: PathBuf::new(), writable: true, ..share.clone() };
+        let shares = self.shares.iter().map(blank).collect();
+        let machine = Self { shares, kernel: PathBuf::new(), ..self.clone() };
+        machine.arguments(&Descriptors::none())
     }
 }
 

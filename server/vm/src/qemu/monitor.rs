@@ -1,10 +1,11 @@
 //! QEMU's monitor (QMP).
 
 use std::io;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use qapi::futures::{QapiService, QmpStreamTokio};
-use qapi::qmp::{self, Event, RunState};
+use qapi::qmp::{self, Event, MigrationCapability, MigrationCapabilityStatus, MigrationStatus, RunState};
 use tokio::io::WriteHalf;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -31,6 +32,8 @@ pub(crate) enum MonitorEvent {
     Stopped,
     /// The machine is ending, for this reason (QEMU's `ShutdownCause`).
     Shutdown(String),
+    /// The state was saved or loaded; whether that worked.
+    Migrated(bool),
 }
 
 impl Monitor {
@@ -58,6 +61,11 @@ impl Monitor {
                             .and_then(|reason| Some(reason.as_str()?.to_owned()))
                             .unwrap_or_default(),
                     ),
+                    Event::MIGRATION { data, .. } => match data.status {
+                        MigrationStatus::completed => MonitorEvent::Migrated(true),
+                        MigrationStatus::failed | MigrationStatus::cancelled => MonitorEvent::Migrated(false),
+                        _ => continue,
+                    },
                     _ => continue,
                 };
                 // Nobody listens any more: the run is over.
@@ -71,6 +79,39 @@ impl Monitor {
     pub(crate) async fn internal_error(&self) -> bool {
         let status = self.service.execute(qmp::query_status {}).await;
         status.is_ok_and(|status| status.status == RunState::internal_error)
+    }
+
+    /// Stops the guest and has QEMU send the state of its devices to a socket; memory in a shared file stays there.
+    /// [`MonitorEvent::Migrated`] says when it is done.
+    pub(crate) async fn save(&self, socket: &str) -> io::Result<()> {
+        self.execute(qmp::stop {}).await?;
+        self.leave_memory_alone().await?;
+        let uri = Some(format!("unix:{socket}"));
+        self.execute(qmp::migrate { channels: None, detach: None, resume: None, uri }).await
+    }
+
+    /// Has QEMU take the state of its devices from the socket `state`, which it has inherited. [`MonitorEvent::Migrated`] says
+    /// when it has.
+    pub(crate) async fn load(&self, state: RawFd) -> io::Result<()> {
+        self.leave_memory_alone().await?;
+        let uri = Some(format!("fd:{state}"));
+        self.execute(qmp::migrate_incoming { channels: None, exit_on_error: None, uri }).await
+    }
+
+    /// Memory in a shared file stays in its file; only the devices travel.
+    async fn leave_memory_alone(&self) -> io::Result<()> {
+        let on = |capability| MigrationCapabilityStatus { capability, state: true };
+        let capabilities = vec![on(MigrationCapability::events), on(MigrationCapability::x_ignore_shared)];
+        self.execute(qmp::migrate_set_capabilities { capabilities }).await
+    }
+
+    /// Lets the guest run.
+    pub(crate) async fn resume(&self) -> io::Result<()> {
+        self.execute(qmp::cont {}).await
+    }
+
+    async fn execute<C: qmp::QmpCommand<Ok = qapi::Empty>>(&self, command: C) -> io::Result<()> {
+        self.service.execute(command).await.map(drop).map_err(io::Error::other)
     }
 
     /// Asks QEMU to leave.

@@ -68,6 +68,12 @@ impl Process {
         Ok(status)
     }
 
+    /// Ends it at once.
+    pub(crate) async fn kill(&mut self) {
+        let _ = killpg(self.group, Signal::SIGKILL);
+        let _ = self.wait().await;
+    }
+
     /// Ends it: `quit` was already asked for by the monitor; then SIGTERM, then SIGKILL for all of its group.
     pub(crate) async fn end(&mut self, quit: impl Future<Output = ()>) {
         let asked = async {
