@@ -20,7 +20,7 @@ use crate::event::EventKind;
 use crate::qemu::machine::{Descriptors, Machine, Memory};
 use crate::qemu::monitor::{Monitor, MonitorEvent};
 use crate::qemu::process::{Process, Start};
-use crate::snapshot::{self, Meeting, Parked, Snapshots, Template};
+use crate::snapshot::{self, MeetingPlace, Parked, Snapshots, Template};
 use crate::stream::{self, Control, Progress};
 
 /// How much of the console explains a failure; the whole of it is in the log.
@@ -64,7 +64,7 @@ pub(crate) enum Beginning<'a> {
 #[derive(Debug)]
 enum Kept {
     /// It can be parked.
-    Parkable { memory: OwnedFd, meeting: Meeting },
+    Parkable { memory: OwnedFd, meeting_place: MeetingPlace },
     /// It was parked: this carries the state of its devices.
     Parked {
         state: UnixStream,
@@ -101,10 +101,10 @@ impl Live {
             Beginning::Boot => (None, Memory::Own),
             Beginning::BootToBeKept(snapshots) => {
                 let memory = snapshot::guest_memory(machine.memory_bytes)?;
-                let meeting = snapshots.meeting()?;
+                let meeting_place = snapshots.meeting_place()?;
                 let placed =
-                    Memory::Kept { memory: memory.as_raw_fd(), folder: meeting.folder.as_raw_fd() };
-                (Some(Kept::Parkable { memory, meeting }), placed)
+                    Memory::Kept { memory: memory.as_raw_fd(), folder: meeting_place.folder().as_raw_fd() };
+                (Some(Kept::Parkable { memory, meeting_place }), placed)
             }
             Beginning::Resume(template) => {
                 let (state, end) = socket_pair()?;
@@ -162,13 +162,14 @@ impl Live {
         mut self,
         mut events: mpsc::UnboundedReceiver<MonitorEvent>,
     ) -> io::Result<Parked> {
-        let (Some(Kept::Parkable { memory, meeting }), Some(monitor)) =
+        let (Some(Kept::Parkable { memory, meeting_place }), Some(monitor)) =
             (self.kept.take(), self.monitor.take())
         else {
             return Err(io::Error::other("the machine was not started to be kept"));
         };
         let mut state = Vec::new();
         let save = async {
+            let meeting = meeting_place.open()?;
             monitor.save(&meeting.path_in_child()).await?;
             meeting.accept().await?.read_to_end(&mut state).await?;
             migrated(&mut events).await

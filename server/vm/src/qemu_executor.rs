@@ -146,7 +146,7 @@ impl Run<'_> {
         // the guest says that it runs; set-up belongs to the boot's limit.
         let mut end = self.run_command(system, &prepared, &mut booted).await;
         // A guest that was resumed and came to grief before the command began may be the snapshot's fault.
-        if booted.start == Start::Snapshot && decide::was_resumed_in_vain(&end, booted.began) {
+        if self.resumed_from.is_some() && decide::was_resumed_in_vain(&end, booted.began) {
             booted.live.end(Some(booted.monitor)).await;
             self.give_up_snapshot(format!("its guest could not be set up ({end})")).await;
             booted = self.boot(system, &prepared).await?;
@@ -352,6 +352,9 @@ impl Run<'_> {
 
     /// From here on this guest boots.
     async fn give_up_snapshot(&mut self, reason: String) {
+        if let Some(publishing) = self.publishing.take() {
+            let _ = publishing.await;
+        }
         if let (Some(snapshots), Some(key)) = (self.snapshots.take(), self.resumed_from.take()) {
             snapshots.remove(&key);
         }
@@ -386,6 +389,7 @@ impl Run<'_> {
                 return Err(end);
             }
         };
+        self.resumed_from = Some(claim.key().clone());
         let release = prepared.release.clone();
         self.publishing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = snapshots.publish(&claim, &release, &template) {
@@ -559,10 +563,8 @@ impl Run<'_> {
             .terminal
             .as_ref()
             .map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
-        let setup_limit = match booted.start {
-            Start::Cold => self.boot_limit(Accelerator::Tcg),
-            Start::Snapshot => RESUMED_SETUP,
-        };
+        let setup_limit =
+            self.resumed_from.as_ref().map_or_else(|| self.boot_limit(Accelerator::Tcg), |_| RESUMED_SETUP);
         let mut clock = Clock::new(setup_limit, self.target.timeout);
         let job = match job::job(self.target, system, &prepared.project, &prepared.shares, attached) {
             Ok(job) => job,

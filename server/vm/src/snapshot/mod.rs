@@ -12,4 +12,4 @@ mod store;
 
 pub(crate) use key::Key;
 pub use store::{Entry, Snapshots};
-pub(crate) use store::{Claim, Meeting, Parked, Template, guest_memory};
+pub(crate) use store::{Claim, MeetingPlace, Parked, Template, guest_memory};

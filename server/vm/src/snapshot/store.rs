@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -20,6 +20,7 @@ use super::state::{self, Header, Identity};
 
 /// What all kept guests may take on the disk; the one that was used the longest time ago goes first.
 const ROOM: u64 = 4 << 30;
+const OLD: Duration = Duration::from_secs(3600);
 
 /// The kept guests of this user.
 #[derive(Debug, Clone)]
@@ -54,26 +55,48 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// What it is the right to.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Remembers until the host boots again that this guest cannot be kept: trying costs a boot.
     pub(crate) fn give_up(&self, reason: &str) {
         let _ = (&self.lock).write_all(format!("{}\n{reason}", host::boot_id()).as_bytes());
     }
 }
 
-/// A socket for the state of one guest's devices. QEMU takes no descriptor for what it sends, only a path: this one leads
-/// through a descriptor, so that it is short wherever the folder is.
+/// Where QEMU can send the state of a guest's devices: it takes no descriptor for that, only the path of a socket. This one
+/// leads through a descriptor of the folder, so that it is short wherever the folder is.
+#[derive(Debug)]
+pub(crate) struct MeetingPlace(File);
+
+impl MeetingPlace {
+    /// For QEMU to inherit.
+    pub(crate) fn folder(&self) -> &File {
+        &self.0
+    }
+
+    /// Makes the socket, for as long as the result lives.
+    pub(crate) fn open(self) -> io::Result<Meeting> {
+        let path = format!("/proc/self/fd/{}/{:016x}.socket", self.0.as_raw_fd(), random()?);
+        let listener = UnixListener::bind(&path)?;
+        Ok(Meeting { _folder: self.0, path, listener })
+    }
+}
+
+/// A socket at a [`MeetingPlace`].
 #[derive(Debug)]
 pub(crate) struct Meeting {
-    /// For QEMU to inherit.
-    pub(crate) folder: File,
-    name: String,
+    _folder: File,
+    path: String,
     listener: UnixListener,
 }
 
 impl Meeting {
-    /// The path for a child that has inherited the folder.
-    pub(crate) fn path_in_child(&self) -> String {
-        path_through(&self.folder, &self.name)
+    /// The path for a child that has inherited the folder, at our number.
+    pub(crate) fn path_in_child(&self) -> &str {
+        &self.path
     }
 
     /// Waits for QEMU.
@@ -84,12 +107,8 @@ impl Meeting {
 
 impl Drop for Meeting {
     fn drop(&mut self) {
-        let _ = fs::remove_file(path_through(&self.folder, &self.name));
+        let _ = fs::remove_file(&self.path);
     }
-}
-
-fn path_through(folder: &File, name: &str) -> String {
-    format!("/proc/self/fd/{}/{name}", folder.as_raw_fd())
 }
 
 /// A kept guest as a list shows it.
@@ -167,12 +186,9 @@ impl Snapshots {
         }
     }
 
-    /// Makes a socket in the folder, which must be there.
-    pub(crate) fn meeting(&self) -> io::Result<Meeting> {
-        let folder = File::open(&self.dir)?;
-        let name = format!("{:016x}.socket", random()?);
-        let listener = UnixListener::bind(path_through(&folder, &name))?;
-        Ok(Meeting { folder, name, listener })
+    /// Where a guest that is being kept can send its state. The folder must be there.
+    pub(crate) fn meeting_place(&self) -> io::Result<MeetingPlace> {
+        File::open(&self.dir).map(MeetingPlace)
     }
 
     /// Copies a parked guest's memory to the disk, where it has no name yet. Takes fractions of a second.
@@ -279,7 +295,7 @@ impl Snapshots {
     }
 
     /// Called with the order's lock: what belongs to no entry was left by a process that died, and entries beyond the room
-    /// go, but not `newest`.
+    /// go, but not `newest`. A socket is there for milliseconds; an old one was left, too.
     fn make_room(&self, newest: &Key) {
         let mut used = 0;
         for entry in self.list() {
@@ -294,7 +310,10 @@ impl Snapshots {
             self.keys().iter().filter_map(|key| self.read(key)).map(|(header, _)| header.memory).collect();
         for file in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".memory") && !owned.contains(&name) {
+            let age = || file.metadata().ok()?.modified().ok()?.elapsed().ok();
+            let is_left = (name.ends_with(".memory") && !owned.contains(&name))
+                || (name.ends_with(".socket") && age().is_some_and(|age| age > OLD));
+            if is_left {
                 let _ = fs::remove_file(file.path());
             }
         }
