@@ -58,6 +58,25 @@ impl Project {
         self
     }
 
+    /// With a cache of its own, which knows what this machine is like, and has kept no guest.
+    #[must_use]
+    pub fn without_snapshots(self) -> Self {
+        let shared = self.cache.clone();
+        let project = self.with_own_cache();
+        project.make_dir(&project.cache.join("vmtest"));
+        for known in ["kvm-broken", "modules"] {
+            let (from, to) = (shared.join("vmtest").join(known), project.cache.join("vmtest").join(known));
+            project.make_dir(&from);
+            std::os::unix::fs::symlink(from, to).expect("the cache is new");
+        }
+        project
+    }
+
+    /// The folder of the guests that were kept.
+    pub fn snapshots(&self) -> PathBuf {
+        self.cache.join("vmtest/snapshots")
+    }
+
     /// The directory of vmtest.toml.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -1,4 +1,5 @@
-//! Machines that are stopped: by the user, and because nobody is there any more. None of them boots to its end.
+//! Machines that are stopped: by the user, and because nobody is there any more. None of them boots to its end, so none may
+//! find a guest that was kept.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ fn booting(project: &Project, client: Client) -> Client {
 
 /// The end of a server whose machine boots, after `leave`.
 fn end_while_booting(inside: &[&str], leave: impl FnOnce(&mut Client)) -> Outcome {
-    let project = Project::one(ENDLESS);
+    let project = Project::one(ENDLESS).without_snapshots();
     let server = Client::of(project.vmtest(["lsp"]).inside_words(inside));
     let mut client = booting(&project, server);
     leave(&mut client);
@@ -69,7 +70,7 @@ fn the_clients_death_ends_the_server_and_its_machine() {
 
 #[test]
 fn the_button_of_the_progress_stops_a_run_that_boots() {
-    let project = Project::one(ENDLESS);
+    let project = Project::one(ENDLESS).without_snapshots();
     let client = Client::of(project.vmtest(["lsp"]));
     let mut client = workspace::open(client, &project, &workspace::plain(), &project.read("vmtest.toml"));
     click(&mut client, &project, "▶ Run in VM");
@@ -100,7 +101,8 @@ struct Line {
 }
 
 static LINE: LazyLock<Line> = LazyLock::new(|| {
-    let project = Project::new(&(target("first", "", ENDLESS) + &target("second", "", ENDLESS)));
+    let both = target("first", "", ENDLESS) + &target("second", "", ENDLESS);
+    let project = Project::new(&both).without_snapshots();
     let toml = workspace::toml(&project);
     let client = Client::of(project.vmtest(["lsp"]));
     let mut client =

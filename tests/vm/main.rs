@@ -12,5 +12,6 @@ mod places;
 mod reports;
 mod select;
 mod shell;
+mod snapshot;
 mod stop;
 mod verdicts;

@@ -11,7 +11,10 @@ const BOOTING: &str = "\"event\":\"console\"";
 const RUNNING: &str = "begun\\n";
 
 fn start(project: &Project, phase: &str) -> Running {
-    let running = project.vmtest(["--format", "json"]).start();
+    // A guest that is resumed does not boot.
+    let running = project
+        .vmtest(["--format", "json"].into_iter().chain((phase == BOOTING).then_some("--cold")))
+        .start();
     running.wait_for(phase);
     // There is one to be left behind.
     running.qemu();

@@ -162,8 +162,10 @@ pub(crate) enum Sub {
     /// Say what this machine has, what it lacks and how to get it
     Doctor,
     /// List the guests that were kept, so that later runs need not boot; or remove them
-    #[command(after_help = "A guest is kept after its kernel's first boot, one for each kernel and machine, and serves every \
-                            project. The one that was used the longest time ago goes when they take more than 4 GB.")]
+    #[command(
+        after_help = "A guest is kept after its kernel's first boot, one for each kernel and machine, and serves every \
+                            project. The one that was used the longest time ago goes when they take more than 4 GB."
+    )]
     Cache {
         /// What to do with them
         #[arg(value_enum, default_value_t)]

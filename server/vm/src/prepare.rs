@@ -123,7 +123,16 @@ pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> R
         Some(Index::Links(links)) => Some(links),
         _ => None,
     };
-    Ok(Prepared { kernel: kernel.file, release: kernel.release, initramfs, qemu, project, shares, indexes, notices })
+    Ok(Prepared {
+        kernel: kernel.file,
+        release: kernel.release,
+        initramfs,
+        qemu,
+        project,
+        shares,
+        indexes,
+        notices,
+    })
 }
 
 fn failure(reason: String, help: Option<&str>) -> Failure {

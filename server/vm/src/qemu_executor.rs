@@ -408,10 +408,9 @@ impl Run<'_> {
         start: Start,
     ) -> Result<Booted, BootEnd> {
         let beginning = Beginning::Resume(template);
-        let mut live =
-            Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events)
-                .await
-                .map_err(|error| BootEnd::NotStarted(error.to_string()))?;
+        let mut live = Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events)
+            .await
+            .map_err(|error| BootEnd::NotStarted(error.to_string()))?;
         let answered = async {
             let mut monitor = live.connect_monitor().await?;
             live.unpark(template, &mut monitor).await?;

@@ -92,7 +92,8 @@ fn the_targets_request_is_as_on_the_page() {
         "start": { "line": 0, "character": 0 }, "end": { "line": 0, "character": 10 }
     }))
     .unwrap();
-    let info = TargetInfo { name: "6.1".into(), index: 0, interactive: false, range, state: TargetStatus::Idle };
+    let info =
+        TargetInfo { name: "6.1".into(), index: 0, interactive: false, range, state: TargetStatus::Idle };
     assert_eq!(serde_json::to_value([info]).unwrap(), example("vmtest/targets result"));
 }
 

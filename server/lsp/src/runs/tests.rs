@@ -316,9 +316,9 @@ async fn what_is_said_of_the_end_is_shown_before_the_last_event() {
     bench.finished(1).await;
     let notices = bench.client.notices();
     let place = |what: &dyn Fn(&Notice) -> bool| notices.iter().position(what).unwrap();
-    let verdict = place(&|notice| {
-        matches!(notice, Notice::Diagnostics(params) if params.diagnostics.iter().any(|one| one.code.is_some()))
-    });
+    let verdict = place(
+        &|notice| matches!(notice, Notice::Diagnostics(params) if params.diagnostics.iter().any(|one| one.code.is_some())),
+    );
     let end = place(&|notice| matches!(notice, Notice::RunEvent(event) if event["event"] == "finished"));
     assert!(verdict < end, "{notices:?}");
 }

@@ -73,8 +73,7 @@ pub(crate) struct Descriptors {
 impl Descriptors {
     /// All of them.
     pub(crate) fn all(&self) -> Vec<RawFd> {
-        let mut all =
-            vec![self.initramfs, self.console, self.monitor, self.agent, self.stream, self.input];
+        let mut all = vec![self.initramfs, self.console, self.monitor, self.agent, self.stream, self.input];
         match self.memory {
             Memory::Own => {}
             Memory::Kept { memory, folder: other } | Memory::Resumed { memory, state: other } => {
@@ -163,7 +162,8 @@ impl Machine {
 
     /// What of the arguments a kept state depends on: not where the shares lead to, and not who is connected.
     pub(crate) fn kept_arguments(&self) -> Arguments {
-        let blank = |share: &ShareDevice| ShareDevice { path: PathBuf::new(), writable: true, ..share.clone() };
+        let blank =
+            |share: &ShareDevice| ShareDevice { path: PathBuf::new(), writable: true, ..share.clone() };
         let shares = self.shares.iter().map(blank).collect();
         let machine = Self { shares, kernel: PathBuf::new(), ..self.clone() };
         machine.arguments(&Descriptors::none())

@@ -11,5 +11,5 @@ mod state;
 mod store;
 
 pub(crate) use key::Key;
-pub use store::{Entry, Snapshots};
 pub(crate) use store::{Claim, MeetingPlace, Parked, Template, guest_memory};
+pub use store::{Entry, Snapshots};

@@ -57,8 +57,8 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<(Header, &[u8]), String> {
         .strip_prefix(MAGIC.as_bytes())
         .ok_or_else(|| "it is no snapshot of this version of vmtest".to_owned())?;
     let end = memchr::memchr(b'\n', rest).ok_or_else(|| "its header has no end".to_owned())?;
-    let header: Header =
-        serde_json::from_slice(&rest[..end]).map_err(|error| format!("its header makes no sense: {error}"))?;
+    let header: Header = serde_json::from_slice(&rest[..end])
+        .map_err(|error| format!("its header makes no sense: {error}"))?;
     let state = &rest[end + 1..];
     if state.len() != header.state_len {
         return Err(format!("it has {} bytes of state instead of {}", state.len(), header.state_len));

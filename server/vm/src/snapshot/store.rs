@@ -15,8 +15,8 @@ use tokio::net::{UnixListener, UnixStream};
 use nix::unistd::{Whence, geteuid, linkat, lseek};
 
 use super::Key;
-use crate::host;
 use super::state::{self, Header, Identity};
+use crate::host;
 
 /// What all kept guests may take on the disk; the one that was used the longest time ago goes first.
 const ROOM: u64 = 4 << 30;
@@ -341,7 +341,13 @@ impl Snapshots {
     }
 
     fn lock_file(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().create(true).truncate(false).read(true).append(true).mode(0o600).open(self.dir.join(name))
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .append(true)
+            .mode(0o600)
+            .open(self.dir.join(name))
     }
 
     /// A file that is gone with us until it is given a name.
