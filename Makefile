@@ -78,7 +78,7 @@ bench:
 	scripts/setup.sh demo
 	scripts/kernels.sh stable
 	$(MAKE) --no-print-directory build
-	VMTEST_BIN=$(VMTEST) cargo bench -p vmtest-tests --bench cold
+	VMTEST_BIN=$(VMTEST) cargo bench -p vmtest-tests --bench run
 	VMTEST_BIN=$(VMTEST) cargo bench -p vmtest-tests --bench editor
 
 clean:

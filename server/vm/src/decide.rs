@@ -279,6 +279,17 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_resumed_guest_boots_instead_only_before_its_command_began_and_never_when_the_user_stops_it() {
+        let in_vain: Vec<_> = ends()
+            .into_iter()
+            .filter(|end| was_resumed_in_vain(end, false))
+            .map(|end| end.to_string())
+            .collect();
+        assert_eq!(in_vain, ["no root", "QEMU ended (signal: 9)", "it took longer than 3 s", "gone"]);
+        assert!(ends().iter().all(|end| !was_resumed_in_vain(end, true)));
+    }
+
     fn ends() -> Vec<RunEnd> {
         vec![
             ended(ExitStatus::Code(0), 0),

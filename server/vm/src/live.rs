@@ -179,7 +179,7 @@ impl Live {
         self.process.kill().await;
         let _ = (&mut self.console_task).await;
         let _ = (&mut self.stream_task).await;
-        saved.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        saved.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "QEMU did not finish the state"))??;
         Ok(Parked { memory, state })
     }
 

@@ -385,7 +385,10 @@ impl Run<'_> {
             Ok(kept) => kept,
             Err(BootEnd::Cancelled) => return Err(BootEnd::Cancelled),
             Err(end) => {
-                claim.give_up(&end.to_string());
+                // A host that was too busy may be less so the next time.
+                if !matches!(end, BootEnd::TimedOut(_)) {
+                    claim.give_up(&end.to_string());
+                }
                 return Err(end);
             }
         };

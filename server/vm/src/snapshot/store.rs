@@ -20,6 +20,9 @@ use crate::host;
 
 /// What all kept guests may take on the disk; the one that was used the longest time ago goes first.
 const ROOM: u64 = 4 << 30;
+/// Held while names are given and taken away.
+const ORDER: &str = "order.lock";
+/// What is this old was left by a process that is gone.
 const OLD: Duration = Duration::from_secs(3600);
 
 /// The kept guests of this user.
@@ -203,7 +206,7 @@ impl Snapshots {
     /// Gives a guest its name, when all of it is certainly on the disk. Takes as long as the disk does.
     pub(crate) fn publish(&self, claim: &Claim, kernel: &str, template: &Template) -> io::Result<()> {
         template.memory.sync_all()?;
-        let order = self.lock_file("order.lock")?;
+        let order = self.lock_file(ORDER)?;
         order.lock()?;
         let key = &claim.key;
         let name = format!("{key}-{:016x}.memory", random()?);
@@ -295,7 +298,7 @@ impl Snapshots {
     }
 
     /// Called with the order's lock: what belongs to no entry was left by a process that died, and entries beyond the room
-    /// go, but not `newest`. A socket is there for milliseconds; an old one was left, too.
+    /// go, but not `newest`. A socket is there for milliseconds and a claim for the length of a boot; an old one was left, too.
     fn make_room(&self, newest: &Key) {
         let mut used = 0;
         for entry in self.list() {
@@ -312,7 +315,9 @@ impl Snapshots {
             let name = file.file_name().to_string_lossy().into_owned();
             let age = || file.metadata().ok()?.modified().ok()?.elapsed().ok();
             let is_left = (name.ends_with(".memory") && !owned.contains(&name))
-                || (name.ends_with(".socket") && age().is_some_and(|age| age > OLD));
+                || ((name.ends_with(".socket") || name.ends_with(".lock"))
+                    && name != ORDER
+                    && age().is_some_and(|age| age > OLD));
             if is_left {
                 let _ = fs::remove_file(file.path());
             }
