@@ -170,7 +170,7 @@ impl Live {
         let mut state = Vec::new();
         let save = async {
             let meeting = meeting_place.open()?;
-            monitor.save(&meeting.path_in_child()).await?;
+            monitor.save(meeting.path_in_child()).await?;
             meeting.accept().await?.read_to_end(&mut state).await?;
             migrated(&mut events).await
         };

@@ -1,5 +1,7 @@
 //! One target from kernel to verdict, in order. [`Run::carry_out`] names every step.
 
+mod keeping;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use keeping::{Keeping, Source};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vmtest_config::{Command, KernelSystem, QemuCommand, Target};
@@ -22,7 +25,7 @@ use crate::live::{Beginning, Live, in_words};
 use crate::prepare::{self, Prepared};
 use crate::qemu::machine::{MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
-use crate::snapshot::{Claim, Key, Snapshots, Template};
+use crate::snapshot::Snapshots;
 use crate::stream::Control;
 use crate::typing::Typing;
 use crate::verdict::Verdict;
@@ -31,9 +34,7 @@ use crate::verdict::Verdict;
 const KVM_SILENCE: Duration = Duration::from_secs(5);
 /// An emulated guest may share its processor with many others.
 const STALL: Duration = Duration::from_secs(60);
-/// A kept guest answers within a tenth of a second; on a host with a hundred others it takes longer.
-const RESUME: Duration = Duration::from_secs(20);
-/// How long it may take to be set up before it boots instead.
+/// How long a guest that was resumed may take to be set up before it boots instead.
 const RESUMED_SETUP: Duration = Duration::from_secs(60);
 /// `boot_timeout` where the target has none.
 const KVM_BOOT: Duration = Duration::from_secs(60);
@@ -75,19 +76,13 @@ impl Executor for QemuExecutor {
                 executor: self,
                 io,
                 durations: Durations::default(),
-                snapshots: self.snapshots.clone(),
-                resumed_from: None,
-                cold_because: None,
-                publishing: None,
+                keeping: Keeping::new(self.snapshots.clone()),
             };
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),
             };
-            if let Some(publishing) = run.publishing {
-                // It has been reported; a guest that is not kept boots again.
-                let _ = publishing.await;
-            }
+            run.keeping.settle().await;
             let durations = Durations { total: started.elapsed(), ..run.durations };
             Finished { verdict, durations, lost_writes }
         })
@@ -99,14 +94,7 @@ struct Run<'a> {
     executor: &'a QemuExecutor,
     io: TargetIo,
     durations: Durations,
-    /// None when this guest has to boot.
-    snapshots: Option<Snapshots>,
-    /// What it was resumed from.
-    resumed_from: Option<Key>,
-    /// Why it has to boot.
-    cold_because: Option<String>,
-    /// A guest that is being given its name.
-    publishing: Option<JoinHandle<()>>,
+    keeping: Keeping,
 }
 
 /// A guest whose agent has answered.
@@ -116,16 +104,6 @@ struct Booted {
     start: Start,
     /// Whether its command has begun.
     began: bool,
-}
-
-/// Where a guest comes from.
-enum Source {
-    /// It was kept.
-    Snapshot(Key, Template),
-    /// It boots, and is kept.
-    BootAndKeep(Claim),
-    /// It boots.
-    Boot,
 }
 
 impl Run<'_> {
@@ -146,9 +124,9 @@ impl Run<'_> {
         // the guest says that it runs; set-up belongs to the boot's limit.
         let mut end = self.run_command(system, &prepared, &mut booted).await;
         // A guest that was resumed and came to grief before the command began may be the snapshot's fault.
-        if self.resumed_from.is_some() && decide::was_resumed_in_vain(&end, booted.began) {
+        if self.keeping.is_resumed() && decide::was_resumed_in_vain(&end, booted.began) {
             booted.live.end(Some(booted.monitor)).await;
-            self.give_up_snapshot(format!("its guest could not be set up ({end})")).await;
+            self.give_up_snapshot(&format!("its guest could not be set up ({end})")).await;
             booted = self.boot(system, &prepared).await?;
             end = self.run_command(system, &prepared, &mut booted).await;
         }
@@ -224,36 +202,30 @@ impl Run<'_> {
             self.say(EventKind::Booting { accelerator, attempt }).await;
             let machine = self.machine(system, prepared, accelerator);
             let boot_started = Instant::now();
-            let source = self.source(&machine, prepared).await;
-            let booted = match source {
-                Source::Snapshot(key, template) => {
-                    self.resumed_from = Some(key);
-                    match self.resume(&machine, prepared, &template, Start::Snapshot).await {
-                        Err(BootEnd::Cancelled) => return Err(Verdict::Cancelled),
-                        Err(end) => {
-                            self.give_up_snapshot(end.to_string()).await;
-                            continue;
-                        }
-                        Ok(booted) => Ok(booted),
-                    }
+            let booted = match self.keeping.source(&machine, prepared).await {
+                Source::Snapshot(_, template) => {
+                    Ok(self.resume(&machine, prepared, &template, Start::Snapshot).await)
                 }
-                Source::BootAndKeep(claim) => {
-                    let snapshots = Snapshots::new(&self.executor.cache);
+                Source::BootAndKeep(claim, snapshots) => {
                     let beginning = Beginning::BootToBeKept(&snapshots);
-                    let booted = self.boot_once(&machine, prepared, accelerator, beginning).await;
-                    match booted {
-                        Ok(booted) => match self.keep(&machine, prepared, booted, claim).await {
-                            Err(BootEnd::Cancelled) => return Err(Verdict::Cancelled),
-                            Err(end) => {
-                                self.give_up_snapshot(end.to_string()).await;
-                                continue;
-                            }
-                            Ok(booted) => Ok(booted),
-                        },
+                    match self.boot_once(&machine, prepared, accelerator, beginning).await {
+                        Ok(booted) => Ok(self.keep(&machine, prepared, booted, claim, snapshots).await),
                         Err(end) => Err(end),
                     }
                 }
-                Source::Boot => self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await,
+                Source::Boot => {
+                    let booted = self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await;
+                    booted.map(Ok)
+                }
+            };
+            let booted = match booted {
+                Ok(Err(BootEnd::Cancelled)) => return Err(Verdict::Cancelled),
+                Ok(Err(end)) => {
+                    self.give_up_snapshot(&end.to_string()).await;
+                    continue;
+                }
+                Ok(Ok(booted)) => Ok(booted),
+                Err(end) => Err(end),
             };
             match booted {
                 Ok(booted) => {
@@ -267,7 +239,7 @@ impl Run<'_> {
                         seconds,
                         accelerator,
                         start: booted.start,
-                        cold_because: self.cold_because.clone().filter(|_| booted.start == Start::Cold),
+                        cold_because: self.keeping.cold_because(),
                         share: ShareKind::NineP,
                     })
                     .await;
@@ -296,143 +268,6 @@ impl Run<'_> {
             }
         }
         unreachable!("a boot is retried at most twice")
-    }
-
-    /// Looks for a kept guest, and where there is none asks for the right to keep one.
-    async fn source(&mut self, machine: &Machine, prepared: &Prepared) -> Source {
-        let Some(snapshots) = self.snapshots.clone() else {
-            self.cold_because.get_or_insert_with(|| "snapshots are switched off for this run".to_owned());
-            return Source::Boot;
-        };
-        if !machine.sandbox {
-            self.cold_because = Some("`vm.extra_args` and `qemu_command` have no snapshots".to_owned());
-            return Source::Boot;
-        }
-        let (machine, qemu) = (machine.clone(), prepared.qemu.clone());
-        let initramfs = match prepared.initramfs.try_clone() {
-            Ok(initramfs) => initramfs,
-            Err(error) => {
-                self.cold_because = Some(error.to_string());
-                return Source::Boot;
-            }
-        };
-        let look = move || {
-            let key = Key::new(&machine, &qemu, initramfs).map_err(|error| error.to_string())?;
-            let found = snapshots.find(&key);
-            match found {
-                Ok(Some(template)) => Ok((Source::Snapshot(key, template), None)),
-                Ok(None) | Err(_) => {
-                    let because = match found {
-                        Err(reason) => {
-                            snapshots.remove(&key);
-                            format!("the snapshot could not be used: {reason}")
-                        }
-                        _ => "there is no snapshot yet".to_owned(),
-                    };
-                    Ok(match snapshots.claim(key) {
-                        Ok(claim) => (Source::BootAndKeep(claim), Some(because)),
-                        Err(reason) => (Source::Boot, Some(format!("{because}, and {reason}"))),
-                    })
-                }
-            }
-        };
-        let looked: Result<_, String> =
-            tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(error.to_string()));
-        match looked {
-            Ok((source, because)) => {
-                self.cold_because = because;
-                source
-            }
-            Err(reason) => {
-                self.cold_because = Some(reason);
-                Source::Boot
-            }
-        }
-    }
-
-    /// From here on this guest boots.
-    async fn give_up_snapshot(&mut self, reason: String) {
-        if let Some(publishing) = self.publishing.take() {
-            let _ = publishing.await;
-        }
-        if let (Some(snapshots), Some(key)) = (self.snapshots.take(), self.resumed_from.take()) {
-            snapshots.remove(&key);
-        }
-        let sentence = format!("the snapshot could not be used: {reason}");
-        self.notice(format!("{sentence}; booting instead")).await;
-        self.cold_because = Some(sentence);
-    }
-
-    /// Keeps a guest that has booted, and goes on with what was kept.
-    async fn keep(
-        &mut self,
-        machine: &Machine,
-        prepared: &Prepared,
-        booted: Booted,
-        claim: Claim,
-    ) -> Result<Booted, BootEnd> {
-        let Some(snapshots) = self.snapshots.clone() else { return Ok(booted) };
-        let kept = async {
-            let unkept = |error: std::io::Error| BootEnd::Unreachable(error.to_string());
-            let parked = booted.live.park(booted.monitor).await.map_err(unkept)?;
-            let store = snapshots.clone();
-            let written = tokio::task::spawn_blocking(move || store.write(parked)).await;
-            let template = written.map_err(std::io::Error::other).flatten().map_err(unkept)?;
-            let resumed = self.resume(machine, prepared, &template, Start::Cold).await?;
-            Ok((template, resumed))
-        };
-        let (template, resumed) = match kept.await {
-            Ok(kept) => kept,
-            Err(BootEnd::Cancelled) => return Err(BootEnd::Cancelled),
-            Err(end) => {
-                // A host that was too busy may be less so the next time.
-                if !matches!(end, BootEnd::TimedOut(_)) {
-                    claim.give_up(&end.to_string());
-                }
-                return Err(end);
-            }
-        };
-        self.resumed_from = Some(claim.key().clone());
-        let release = prepared.release.clone();
-        self.publishing = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = snapshots.publish(&claim, &release, &template) {
-                tracing::warn!(%error, "the snapshot is not kept");
-            }
-        }));
-        Ok(resumed)
-    }
-
-    /// Starts QEMU with a guest that was kept, and waits for the agent's first answer.
-    async fn resume(
-        &mut self,
-        machine: &Machine,
-        prepared: &Prepared,
-        template: &Template,
-        start: Start,
-    ) -> Result<Booted, BootEnd> {
-        let beginning = Beginning::Resume(template);
-        let mut live = Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events)
-            .await
-            .map_err(|error| BootEnd::NotStarted(error.to_string()))?;
-        let answered = async {
-            let mut monitor = live.connect_monitor().await?;
-            live.unpark(template, &mut monitor).await?;
-            live.agent.answer().await?;
-            Ok::<_, std::io::Error>(monitor)
-        };
-        let answered = tokio::select! {
-            () = self.io.cancel.cancelled() => Err(BootEnd::Cancelled),
-            () = awake(RESUME) => Err(BootEnd::TimedOut(RESUME)),
-            answered = answered => answered.map_err(|error| BootEnd::Unreachable(error.to_string())),
-        };
-        match answered {
-            Ok(monitor) => Ok(Booted { live, monitor, start, began: false }),
-            Err(end) => {
-                let report = live.end(None).await;
-                tracing::debug!(?end, ?report, "a guest could not be resumed");
-                Err(end)
-            }
-        }
     }
 
     async fn choose_accelerator(&self, memory: &KvmMemory) -> Accelerator {
@@ -566,7 +401,7 @@ impl Run<'_> {
             .as_ref()
             .map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
         let setup_limit =
-            self.resumed_from.as_ref().map_or_else(|| self.boot_limit(Accelerator::Tcg), |_| RESUMED_SETUP);
+            if self.keeping.is_resumed() { RESUMED_SETUP } else { self.boot_limit(Accelerator::Tcg) };
         let mut clock = Clock::new(setup_limit, self.target.timeout);
         let job = match job::job(self.target, system, &prepared.project, &prepared.shares, attached) {
             Ok(job) => job,

@@ -1,5 +1,6 @@
 //! `vmtest cache`: the guests that were kept.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -32,16 +33,14 @@ fn table(entries: &[Entry], folder: &str, now: SystemTime) -> String {
         return format!("no guest is kept in {folder}\n");
     }
     let width = entries.iter().map(|entry| entry.kernel.chars().count()).max().unwrap_or(0);
-    let mut table: String = entries
-        .iter()
-        .map(|entry| {
-            let ago = ago(now.duration_since(entry.used).unwrap_or_default());
-            format!("{:width$}  {:>7}  used {ago}  {}\n", entry.kernel, size(entry.bytes), entry.name)
-        })
-        .collect();
+    let mut table = String::new();
+    for Entry { name, kernel, bytes, used } in entries {
+        let ago = ago(now.duration_since(*used).unwrap_or_default());
+        let _ = writeln!(table, "{kernel:width$}  {:>7}  used {ago}  {name}", size(*bytes));
+    }
     let bytes = entries.iter().map(|entry| entry.bytes).sum();
     let guests = if entries.len() == 1 { "guest" } else { "guests" };
-    table.push_str(&format!("{} {guests}, {} in {folder}\n", entries.len(), size(bytes)));
+    let _ = writeln!(table, "{} {guests}, {} in {folder}", entries.len(), size(bytes));
     table
 }
 

@@ -69,7 +69,8 @@ fn identity(program: &Path) -> io::Result<String> {
     let path = fs::canonicalize(program)?;
     let file = fs::metadata(&path)?;
     let (changed, nanoseconds) = (file.ctime(), file.ctime_nsec());
-    Ok(format!("{path:?} {} {} {} {changed}.{nanoseconds}", file.dev(), file.ino(), file.size()))
+    let (path, device, inode, size) = (path.display(), file.dev(), file.ino(), file.size());
+    Ok(format!("{path} {device} {inode} {size} {changed}.{nanoseconds}"))
 }
 
 /// The processor and kernel under which a guest of KVM ran.

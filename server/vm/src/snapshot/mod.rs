@@ -2,8 +2,8 @@
 //!
 //! A kept guest is a *template*: its memory is a sparse file that any number of resumed guests map privately, and the
 //! state of its devices, half a megabyte, is sent to QEMU over a socket. QEMU checks next to nothing of what it loads,
-//! so everything is checked here before: what the guest depends on is in the [`Key`], and the files are described by
-//! the header of the [`state`] file, which is written last. A kept guest is code that runs: the folder is the user's
+//! so everything is checked here before: what the guest depends on is in the key, and the files are described by
+//! the header of the state file, which is written last. A kept guest is code that runs: the folder is the user's
 //! alone, and nothing in it is ever fetched from elsewhere.
 
 mod key;

@@ -142,7 +142,7 @@ impl Snapshots {
 
     /// The guest that was kept under `key`. The error says why there is one that cannot be used.
     pub(crate) fn find(&self, key: &Key) -> Result<Option<Template>, String> {
-        let file = match self.open(&self.state_file(key)) {
+        let file = match open(&self.state_file(key)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
@@ -154,8 +154,7 @@ impl Snapshots {
         if header.key != key.to_string() {
             return Err("it is another guest's".to_owned());
         }
-        let memory = self
-            .open(&self.dir.join(&header.memory))
+        let memory = open(&self.dir.join(&header.memory))
             .map_err(|error| format!("its memory cannot be read: {error}"))?;
         if Identity::of(&memory).ok().as_ref() != Some(&header.identity) {
             return Err("its memory was changed".to_owned());
@@ -314,10 +313,11 @@ impl Snapshots {
         for file in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
             let age = || file.metadata().ok()?.modified().ok()?.elapsed().ok();
-            let is_left = (name.ends_with(".memory") && !owned.contains(&name))
-                || ((name.ends_with(".socket") || name.ends_with(".lock"))
-                    && name != ORDER
-                    && age().is_some_and(|age| age > OLD));
+            let is_left = match name.rsplit_once('.') {
+                Some((_, "memory")) => !owned.contains(&name),
+                Some((_, "socket" | "lock")) => name != ORDER && age().is_some_and(|age| age > OLD),
+                _ => false,
+            };
             if is_left {
                 let _ = fs::remove_file(file.path());
             }
@@ -331,18 +331,11 @@ impl Snapshots {
     /// Nobody else may write what our guests run.
     fn check_folder(&self) -> Result<(), String> {
         let folder = fs::symlink_metadata(&self.dir).map_err(|error| error.to_string())?;
-        let ours = folder.is_dir() && folder.uid() == geteuid().as_raw() && folder.mode() & 0o077 == 0;
-        if ours { Ok(()) } else { Err(format!("{} is open to others", self.dir.display())) }
-    }
-
-    fn open(&self, path: &Path) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
-        let data = file.metadata()?;
-        if !data.is_file() || data.uid() != geteuid().as_raw() || data.mode() & 0o077 != 0 {
-            return Err(io::Error::other(format!("{} is open to others", path.display())));
+        if folder.is_dir() && is_ours_alone(&folder) {
+            Ok(())
+        } else {
+            Err(format!("{} is open to others", self.dir.display()))
         }
-        Ok(file)
     }
 
     fn lock_file(&self, name: &str) -> io::Result<File> {
@@ -359,6 +352,22 @@ impl Snapshots {
     fn unnamed(&self) -> io::Result<File> {
         let flags = OFlag::O_TMPFILE.bits();
         OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags).open(&self.dir)
+    }
+}
+
+fn is_ours_alone(data: &fs::Metadata) -> bool {
+    const OTHERS: u32 = 0o077;
+    data.uid() == geteuid().as_raw() && data.mode() & OTHERS == 0
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+    let data = file.metadata()?;
+    if data.is_file() && is_ours_alone(&data) {
+        Ok(file)
+    } else {
+        Err(io::Error::other(format!("{} is open to others", path.display())))
     }
 }
 
