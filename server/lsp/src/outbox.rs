@@ -35,6 +35,10 @@ pub(crate) enum Notice {
     Progress(ProgressParams),
 }
 
+/// The client does not know how to ask its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotAsked;
+
 /// The way to the client. Whoever awaits it waits for a slow client: handlers do not, tasks of their own may.
 pub(crate) trait Outbox: Send + Sync + 'static {
     /// Sends a notification; ends when there is room for the next.
@@ -42,7 +46,7 @@ pub(crate) trait Outbox: Send + Sync + 'static {
     /// Makes a progress token known; whether the client took it.
     fn create_progress(&self, token: String) -> Sending<'_, bool>;
     /// Asks the user to choose one of `actions`; none when nothing was chosen. Waits as long as the user thinks.
-    fn ask(&self, message: String, actions: &[&str]) -> Sending<'_, Option<String>>;
+    fn ask(&self, message: String, actions: &[&str]) -> Sending<'_, Result<Option<String>, NotAsked>>;
     /// Asks the client to ask for the lenses again.
     fn refresh_lenses(&self) -> Sending<'_>;
     /// Opens a file in the editor; whether that worked.
@@ -78,7 +82,7 @@ impl Outbox for Client {
         })
     }
 
-    fn ask(&self, message: String, actions: &[&str]) -> Sending<'_, Option<String>> {
+    fn ask(&self, message: String, actions: &[&str]) -> Sending<'_, Result<Option<String>, NotAsked>> {
         let action = |title: &&str| MessageActionItem {
             title: (*title).to_owned(),
             properties: std::collections::HashMap::default(),
@@ -87,7 +91,7 @@ impl Outbox for Client {
         let params = ShowMessageRequestParams { typ: MessageType::WARNING, message, actions };
         Box::pin(async move {
             let answer = self.send_request::<request::ShowMessageRequest>(params).await;
-            Some(answer.ok()??.title)
+            answer.map(|chosen| chosen.map(|action| action.title)).map_err(|_| NotAsked)
         })
     }
 
@@ -134,6 +138,8 @@ pub(crate) mod testing {
         deaf: AtomicBool,
         /// What the user answers.
         pub(crate) answer: Mutex<Option<String>>,
+        /// It does not know how to ask.
+        pub(crate) cannot_ask: AtomicBool,
         /// What the user was asked.
         pub(crate) asked: Mutex<Vec<String>>,
         /// How often lenses were to be asked for.
@@ -187,10 +193,11 @@ pub(crate) mod testing {
             Box::pin(async { true })
         }
 
-        fn ask(&self, message: String, _: &[&str]) -> Sending<'_, Option<String>> {
+        fn ask(&self, message: String, _: &[&str]) -> Sending<'_, Result<Option<String>, NotAsked>> {
             self.asked.lock().unwrap().push(message);
             let answer = self.answer.lock().unwrap().clone();
-            Box::pin(async { answer })
+            let cannot_ask = self.cannot_ask.load(Ordering::SeqCst);
+            Box::pin(async move { if cannot_ask { Err(NotAsked) } else { Ok(answer) } })
         }
 
         fn refresh_lenses(&self) -> Sending<'_> {

@@ -150,6 +150,16 @@ impl TestClient {
         answer["result"].clone()
     }
 
+    /// Answers a request of the server with a result or an error.
+    pub(crate) async fn reply(&mut self, request: &Value, answer: Result<Value, Value>) {
+        let mut message = json!({ "jsonrpc": "2.0", "id": request["id"] });
+        match answer {
+            Ok(result) => message["result"] = result,
+            Err(error) => message["error"] = error,
+        }
+        self.send(message).await;
+    }
+
     /// The next message that is no answer.
     pub(crate) async fn next(&mut self) -> Value {
         if self.unread.is_empty() { self.receive().await } else { self.unread.remove(0) }

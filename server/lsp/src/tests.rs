@@ -211,6 +211,72 @@ async fn a_run_is_refused_while_the_workspace_is_not_trusted() {
     client.end().await;
 }
 
+/// Runs the target by its lens.
+async fn click(client: &mut TestClient) -> Value {
+    let target = json!({ "uri": URI, "name": "a", "index": 0 });
+    client
+        .request("workspace/executeCommand", json!({ "command": "vmtest.server.run", "arguments": [target] }))
+        .await
+}
+
+/// Clicks, and takes the question about trust.
+async fn asked(client: &mut TestClient) -> Value {
+    assert_eq!(click(client).await["result"], Value::Null);
+    let question = client.next().await;
+    assert_eq!(question["method"], "window/showMessageRequest");
+    question
+}
+
+fn yes() -> Value {
+    json!({ "title": "Run once" })
+}
+
+#[tokio::test]
+async fn a_question_that_is_never_answered_does_not_keep_the_next_run_from_asking() {
+    let mut client = TestClient::start(json!({}), json!({}), vec![played(Verdict::Passed)]).await;
+    client.open(TARGET).await;
+    asked(&mut client).await;
+    let second = asked(&mut client).await;
+    client.reply(&second, Ok(yes())).await;
+    assert_eq!(client.expect("window/logMessage").await["message"], "a | hello");
+    client.drain().await;
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_yes_to_a_question_that_was_replaced_runs_nothing_and_is_told_so() {
+    let mut client = TestClient::start(json!({}), json!({}), Vec::new()).await;
+    client.open(TARGET).await;
+    let (first, second) = (asked(&mut client).await, asked(&mut client).await);
+    client.reply(&first, Ok(yes())).await;
+    let said = client.expect("window/showMessage").await;
+    assert_eq!(
+        (&said["type"], &said["message"]),
+        (&json!(1), &json!("nothing was run: another run was asked for after this question"))
+    );
+    client.reply(&second, Ok(Value::Null)).await;
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_know_the_question_is_told_how_to_grant_trust() {
+    let mut client = TestClient::start(json!({}), json!({}), Vec::new()).await;
+    client.open(TARGET).await;
+    let question = asked(&mut client).await;
+    client.reply(&question, Err(json!({ "code": -32601, "message": "Method not found" }))).await;
+    assert_eq!(client.expect("window/showMessage").await["message"], crate::trust::HOW_TO);
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_question_that_is_dismissed_is_a_no_without_a_word() {
+    let mut client = TestClient::start(json!({}), json!({}), Vec::new()).await;
+    client.open(TARGET).await;
+    let question = asked(&mut client).await;
+    client.reply(&question, Ok(Value::Null)).await;
+    client.end().await;
+}
+
 #[tokio::test]
 async fn a_run_tells_its_events_and_is_remembered() {
     let script = played(Verdict::Failed { exit_code: 3 });

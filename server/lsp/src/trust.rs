@@ -1,9 +1,9 @@
 //! Whether the user lets this workspace run anything. The server decides, not the client: without a word nothing runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::outbox::Outbox;
+use crate::outbox::{NotAsked, Outbox};
 use crate::runs::Request;
 use vmtest_vm::sanitize;
 
@@ -19,7 +19,8 @@ const NOT: &str = "Cancel";
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
     granted: AtomicBool,
-    asking: AtomicBool,
+    /// Counts what was to run; the last one is the user's wish.
+    last: AtomicU64,
 }
 
 impl Trust {
@@ -33,38 +34,54 @@ impl Trust {
         self.granted.store(granted, Ordering::SeqCst);
     }
 
-    /// A question about a run; none while another is open.
+    /// The question that a run needs; none where trust is granted. It replaces the one before, whether that was answered
+    /// or not: not every client answers when its user turns away from a question, so waiting for an answer would be
+    /// waiting forever, and a user who asks for a run anew means that one. What a replaced question was about is not run
+    /// any more, because its answer may come when the same has long run, or with the text of an hour ago; a yes to it is
+    /// told so.
     pub(crate) fn question(self: &Arc<Self>, request: &Request) -> Option<Question> {
-        let was_asking = self.asking.swap(true, Ordering::SeqCst);
-        (!was_asking).then(|| Question { trust: self.clone(), message: message(request) })
+        let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
+        (!self.is_granted()).then(|| Question { trust: self.clone(), number, message: message(request) })
     }
 }
 
-/// A question that is open until it is dropped.
+/// What the user wants of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Run it.
+    Yes,
+    /// Anything but a yes.
+    No,
+    /// A yes that came after another run was asked for.
+    Late,
+    /// The client does not know how to ask.
+    Unasked,
+}
+
+/// A question about one run.
 #[derive(Debug)]
 pub(crate) struct Question {
     trust: Arc<Trust>,
+    number: u64,
     message: String,
 }
 
 impl Question {
-    /// Asks the user; whether to run. Waits for the answer as long as it takes.
-    pub(crate) async fn ask(self, outbox: &dyn Outbox) -> bool {
-        let answer = outbox.ask(self.message.clone(), &[ONCE, ALWAYS, NOT]).await;
-        match answer.as_deref() {
-            Some(ONCE) => true,
-            Some(ALWAYS) => {
-                self.trust.set(true);
-                true
+    /// Asks the user. Waits for the answer as long as it takes.
+    pub(crate) async fn ask(self, outbox: &dyn Outbox) -> Answer {
+        let answer = outbox.ask(self.message, &[ONCE, ALWAYS, NOT]).await;
+        let is_last = self.trust.last.load(Ordering::SeqCst) == self.number;
+        match answer.as_ref().map(Option::as_deref) {
+            Ok(Some(word @ (ONCE | ALWAYS))) => {
+                if word == ALWAYS {
+                    // About the workspace and no run, so it counts whenever it comes.
+                    self.trust.set(true);
+                }
+                if is_last { Answer::Yes } else { Answer::Late }
             }
-            _ => false,
+            Err(NotAsked) if is_last => Answer::Unasked,
+            _ => Answer::No,
         }
-    }
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        self.trust.asking.store(false, Ordering::SeqCst);
     }
 }
 
@@ -94,31 +111,67 @@ mod tests {
     use crate::outbox::testing::Recorder;
     use crate::runs::testing::request;
 
-    async fn answer(trust: &Arc<Trust>, answer: Option<&str>) -> bool {
+    fn client(answer: Option<&str>) -> Recorder {
         let client = Recorder::default();
         *client.answer.lock().unwrap() = answer.map(str::to_owned);
-        trust.question(&request(&["a"])).unwrap().ask(&client).await
+        client
+    }
+
+    fn question(trust: &Arc<Trust>) -> Question {
+        trust.question(&request(&["a"])).unwrap()
+    }
+
+    async fn answer(trust: &Arc<Trust>, answer: Option<&str>) -> Answer {
+        question(trust).ask(&client(answer)).await
     }
 
     #[tokio::test]
     async fn only_a_yes_is_one() {
         let trust = Arc::new(Trust::default());
         for no in [None, Some(NOT), Some("anything")] {
-            assert!(!answer(&trust, no).await);
+            assert_eq!(answer(&trust, no).await, Answer::No);
         }
-        assert!(answer(&trust, Some(ONCE)).await);
+        assert_eq!(answer(&trust, Some(ONCE)).await, Answer::Yes);
         assert!(!trust.is_granted());
-        assert!(answer(&trust, Some(ALWAYS)).await);
+        assert_eq!(answer(&trust, Some(ALWAYS)).await, Answer::Yes);
         assert!(trust.is_granted());
     }
 
-    #[test]
-    fn one_question_is_open_at_a_time() {
+    #[tokio::test]
+    async fn a_question_replaces_the_one_before() {
         let trust = Arc::new(Trust::default());
-        let first = trust.question(&request(&["a"]));
-        assert!(first.is_some() && trust.question(&request(&["a"])).is_none());
-        drop(first);
-        assert!(trust.question(&request(&["a"])).is_some());
+        let (first, second) = (question(&trust), question(&trust));
+        assert_eq!(first.ask(&client(Some(ONCE))).await, Answer::Late);
+        assert_eq!(second.ask(&client(Some(ONCE))).await, Answer::Yes);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_needs_no_question_replaces_one_too() {
+        let trust = Arc::new(Trust::default());
+        let open = question(&trust);
+        trust.set(true);
+        assert!(trust.question(&request(&["a"])).is_none());
+        assert_eq!(open.ask(&client(Some(ONCE))).await, Answer::Late);
+    }
+
+    #[tokio::test]
+    async fn trust_in_the_workspace_counts_whenever_it_is_granted() {
+        let trust = Arc::new(Trust::default());
+        let (first, second) = (question(&trust), question(&trust));
+        assert_eq!(second.ask(&client(Some(NOT))).await, Answer::No);
+        assert_eq!(first.ask(&client(Some(ALWAYS))).await, Answer::Late);
+        assert!(trust.is_granted());
+    }
+
+    #[tokio::test]
+    async fn that_a_client_cannot_ask_is_no_answer_and_known_once() {
+        let trust = Arc::new(Trust::default());
+        let client = Recorder::default();
+        client.cannot_ask.store(true, Ordering::SeqCst);
+        let (first, second) = (question(&trust), question(&trust));
+        assert_eq!(first.ask(&client).await, Answer::No);
+        assert_eq!(second.ask(&client).await, Answer::Unasked);
+        assert!(!trust.is_granted());
     }
 
     #[test]

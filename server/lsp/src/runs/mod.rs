@@ -46,7 +46,7 @@ use crate::diagnostics::{ByFile, Diagnostics, Owner};
 use crate::outbox::{Notice, Outbox};
 use crate::position::Encoding;
 use crate::protocol::TargetStatus;
-use crate::trust::{self, Trust};
+use crate::trust::{self, Answer, Trust};
 use crate::uri::uri_of;
 
 /// Events between a target and who follows it; a full channel makes the guest wait.
@@ -188,17 +188,20 @@ impl Runs {
     /// The same for a client that cannot grant trust itself: where it is missing, the user is asked in a task, and the run
     /// starts with the answer. None when that happens.
     pub(crate) fn start_or_ask(&self, request: Request) -> Result<Option<RunId>, Refusal> {
-        if self.0.trust.is_granted() {
-            return self.start_trusted(request).map(Some);
-        }
         let Some(question) = self.0.trust.question(&request) else {
-            return Err(Refusal::Sentence("answer the question about trust first".to_owned()));
+            return self.start_trusted(request).map(Some);
         };
         let runs = self.clone();
         tokio::spawn(async move {
-            if question.ask(&*runs.0.outbox).await
-                && let Err(refusal) = runs.start_trusted(request)
-            {
+            let started = match question.ask(&*runs.0.outbox).await {
+                Answer::Yes => runs.start_trusted(request).map(drop),
+                Answer::No => Ok(()),
+                Answer::Late => Err(Refusal::Sentence(
+                    "nothing was run: another run was asked for after this question".to_owned(),
+                )),
+                Answer::Unasked => Err(Refusal::Untrusted),
+            };
+            if let Err(refusal) = started {
                 runs.0.outbox.notify(Notice::Message(MessageType::ERROR, refusal.to_string())).await;
             }
         });

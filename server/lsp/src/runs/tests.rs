@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -489,6 +490,16 @@ async fn an_untrusted_run_is_refused_or_asked_for() {
     assert_eq!(bench.runs.start_or_ask(request(&["a"])), Ok(None));
     bench.finished(1).await;
     assert!(!bench.trust.is_granted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_cannot_ask_is_told_how_to_grant_trust() {
+    let bench = bench([]);
+    bench.trust.set(false);
+    bench.client.cannot_ask.store(true, Ordering::SeqCst);
+    assert_eq!(bench.runs.start_or_ask(request(&["a"])), Ok(None));
+    let notices = bench.client.until(|notices| !notices.is_empty()).await;
+    assert_eq!(notices, [Notice::Message(MessageType::ERROR, trust::HOW_TO.to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
