@@ -278,6 +278,21 @@ async fn a_question_that_is_dismissed_is_a_no_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_a_message_where_the_client_does_not_show_runs() {
+    for (capabilities, is_shown) in [(json!({}), true), (modern(), false)] {
+        let mut client = TestClient::start(capabilities, json!({ "trusted": true }), Vec::new()).await;
+        client.open(&TARGET.replace("command", "comand")).await;
+        let refused = click(&mut client).await["error"]["message"].clone();
+        assert!(refused.as_str().unwrap().starts_with("nothing was run: line 1: "), "{refused}");
+        if is_shown {
+            let said = client.expect("window/showMessage").await;
+            assert_eq!((&said["type"], &said["message"]), (&json!(1), &refused));
+        }
+        client.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_run_tells_its_events_and_is_remembered() {
     let script = played(Verdict::Failed { exit_code: 3 });
     let mut client = TestClient::start(modern(), json!({ "trusted": true }), vec![script]).await;

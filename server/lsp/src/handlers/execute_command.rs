@@ -2,15 +2,26 @@
 
 use serde_json::Value;
 use tower_lsp::jsonrpc::{Error, Result};
-use tower_lsp::lsp_types::ExecuteCommandParams;
+use tower_lsp::lsp_types::{ExecuteCommandParams, MessageType};
 
 use super::run::request;
 use crate::protocol::{LensArguments, RunResult, ServerCommand};
 use crate::runs::{Choice, TargetKey};
 use crate::server::Server;
 
-/// Runs, stops, or shows a log.
+/// Runs, stops, or shows a log. A refusal is also a message, but to clients that show runs: many others only log errors.
 pub(crate) async fn execute_command(server: &Server, params: ExecuteCommandParams) -> Result<Option<Value>> {
+    let done = carry_out(server, params).await;
+    if let Err(refused) = &done
+        && !server.capabilities().run_events
+    {
+        let (client, sentence) = (server.client.clone(), refused.message.clone());
+        tokio::spawn(async move { client.show_message(MessageType::ERROR, sentence).await });
+    }
+    done
+}
+
+async fn carry_out(server: &Server, params: ExecuteCommandParams) -> Result<Option<Value>> {
     let command = ServerCommand::parse(&params.command, params.arguments).map_err(Error::invalid_params)?;
     match command {
         ServerCommand::Run(target) => {
