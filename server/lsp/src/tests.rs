@@ -132,7 +132,7 @@ async fn what_a_lens_does_is_a_code_action_of_its_target_too() {
     let actions = client.result("textDocument/codeAction", params).await;
     let titles: Vec<_> =
         actions.as_array().unwrap().iter().map(|action| action["title"].as_str().unwrap()).collect();
-    assert_eq!(titles, ["▶ Run all", "▶ Run in VM: b", "Shell: b"]);
+    assert_eq!(titles, ["▶ Run in VM: b", "Shell: b", "▶ Run all"]);
     client.end().await;
 }
 

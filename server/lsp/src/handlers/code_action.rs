@@ -48,13 +48,40 @@ fn actions(server: &Server, document: &Document, params: &CodeActionParams) -> C
             | LensAction::Stop(target)
             | LensAction::Log(target) => is_here(target),
         });
-        actions.extend(here.take(MOST_RUNS).filter_map(|lens| convert::lens_action(document, lens, client)));
+        let mut here: Vec<_> = here.take(MOST_RUNS).collect();
+        here.sort_by_key(|lens| rank(&lens.action));
+        actions.extend(here.into_iter().filter_map(|lens| convert::lens_action(document, lens, client)));
     }
     actions
+}
+
+/// The order in a menu, where many editors do the first action on Enter: that is to run this target or to stop it, whether
+/// it has run before or not, and never to run everything.
+fn rank(action: &LensAction) -> u8 {
+    match action {
+        LensAction::Run(_) | LensAction::Shell(_) | LensAction::Stop(_) => 0,
+        LensAction::Log(_) => 1,
+        LensAction::RunAll => 2,
+    }
 }
 
 /// Whether somebody who asks for one kind also gets the other: kinds are words between dots, from the general on.
 fn covers(asked: &str, kind: &str) -> bool {
     let rest = kind.strip_prefix(asked);
     asked.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_action_runs_the_target_also_when_it_has_a_verdict() {
+        let a = || TargetRef { name: "a".to_owned(), index: 0 };
+        let mut lenses =
+            [LensAction::RunAll, LensAction::Log(a()), LensAction::Run(a()), LensAction::Shell(a())];
+        lenses.sort_by_key(rank);
+        let menu = [LensAction::Run(a()), LensAction::Shell(a()), LensAction::Log(a()), LensAction::RunAll];
+        assert_eq!(lenses, menu);
+    }
 }
