@@ -239,7 +239,8 @@ async fn a_question_that_is_never_answered_does_not_keep_the_next_run_from_askin
     let second = asked(&mut client).await;
     client.reply(&second, Ok(yes())).await;
     assert_eq!(client.expect("window/logMessage").await["message"], "a | hello");
-    client.drain().await;
+    assert_eq!(client.expect("window/logMessage").await["message"], "a: passed (0.0 s)");
+    assert_eq!(client.expect("window/showMessage").await["message"], "a: passed (0.0 s)");
     client.end().await;
 }
 

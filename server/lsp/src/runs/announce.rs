@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower_lsp::lsp_types::{
     MessageType, NumberOrString, ProgressParams, ProgressParamsValue, WorkDoneProgress,
     WorkDoneProgressBegin, WorkDoneProgressEnd, WorkDoneProgressReport,
@@ -15,12 +16,15 @@ use vmtest_vm::verdict::Verdict;
 use vmtest_vm::{sanitize, wording};
 
 use super::TargetState;
+use super::tokens::{self, Tokens};
 use crate::outbox::{Notice, Outbox};
 
 /// What the client's log gets of a target's output in a second; it is for reading, and the file has everything.
 const PER_SECOND: usize = 32 << 10;
 /// A line longer than this is cut.
 const LONGEST: usize = 4 << 10;
+/// A token is not used again for so long after its end: eglot forgets it 2 s after that, whoever has it then.
+const REST: Duration = Duration::from_secs(3);
 
 /// Turns events into messages for `window/logMessage`.
 #[derive(Debug)]
@@ -118,13 +122,8 @@ impl LogLines {
         }
         messages.extend(self.confess());
         let verdict = &finished.verdict;
-        let typ = match verdict {
-            Verdict::Passed | Verdict::Cancelled => MessageType::INFO,
-            _ => MessageType::ERROR,
-        };
-        let said = wording::headline(verdict).unwrap_or_else(|| "passed".to_owned());
-        let time = wording::seconds(finished.durations.total);
-        messages.push(self.say(typ, &format!("{said} ({time})")));
+        let typ = severity(verdict);
+        messages.push(self.say(typ, &ended(verdict, finished.durations.total)));
         for line in wording::details(verdict, &[]) {
             messages.push(self.say(typ, &line));
         }
@@ -135,28 +134,54 @@ impl LogLines {
     }
 }
 
-/// Shows one target's phase as `$/progress`, from its turn to its end.
-pub(crate) async fn progress(
+/// The end of a target's run, for a client that shows neither events nor progress: it may show nothing of the log.
+pub(crate) fn end(name: &str, finished: &Finished) -> Notice {
+    let verdict = &finished.verdict;
+    let text = format!("{}: {}", sanitize::name(name), ended(verdict, finished.durations.total));
+    Notice::Message(severity(verdict), text)
+}
+
+fn severity(verdict: &Verdict) -> MessageType {
+    match verdict {
+        Verdict::Passed | Verdict::Cancelled => MessageType::INFO,
+        _ => MessageType::ERROR,
+    }
+}
+
+/// `passed (0.9 s)`.
+fn ended(verdict: &Verdict, took: Duration) -> String {
+    let said = wording::headline(verdict).unwrap_or_else(|| "passed".to_owned());
+    format!("{said} ({})", wording::seconds(took))
+}
+
+/// Shows one target's phase as `$/progress`, from its turn to its end. The progress stops it by `cancel`.
+pub(super) async fn progress(
     outbox: Arc<dyn Outbox>,
-    token: String,
+    tokens: Arc<Tokens>,
+    cancel: CancellationToken,
     name: String,
     mut states: watch::Receiver<TargetState>,
 ) {
     // A target that waits needs no bar of its own: a file may have a thousand of them.
     let started = |state: &TargetState| !matches!(state, TargetState::Idle | TargetState::Queued);
     let Ok(state) = states.wait_for(started).await.map(|state| state.clone()) else { return };
-    if !state.is_active() || !outbox.create_progress(token.clone()).await {
+    if !state.is_active() {
+        return;
+    }
+    let token = tokens.take(&name, cancel);
+    if !outbox.create_progress(token.text().to_owned()).await {
         return;
     }
     let send = async |progress| {
         let params = ProgressParams {
-            token: NumberOrString::String(token.clone()),
+            token: NumberOrString::String(token.text().to_owned()),
             value: ProgressParamsValue::WorkDone(progress),
         };
         outbox.notify(Notice::Progress(params)).await;
     };
     send(WorkDoneProgress::Begin(WorkDoneProgressBegin {
-        title: format!("vmtest: {}", sanitize::name(&name)),
+        // Clients put the server's name before it, or the token.
+        title: tokens::label(&name),
         cancellable: Some(true),
         message: message(&state),
         percentage: None,
@@ -167,7 +192,8 @@ pub(crate) async fn progress(
         let changed = tokio::time::timeout(Duration::from_secs(1), states.changed()).await;
         let state = states.borrow_and_update().clone();
         if !state.is_active() || matches!(changed, Ok(Err(_))) {
-            return send(WorkDoneProgress::End(WorkDoneProgressEnd { message: message(&state) })).await;
+            send(WorkDoneProgress::End(WorkDoneProgressEnd { message: message(&state) })).await;
+            return tokio::time::sleep(REST).await;
         }
         send(WorkDoneProgress::Report(WorkDoneProgressReport {
             cancellable: Some(true),
@@ -181,8 +207,7 @@ pub(crate) async fn progress(
 /// `booting, 2 s`; the verdict at the end.
 fn message(state: &TargetState) -> Option<String> {
     if let TargetState::Finished { verdict, took, .. } = state {
-        let said = wording::headline(verdict).unwrap_or_else(|| "passed".to_owned());
-        return Some(format!("{said} ({})", wording::seconds(*took)));
+        return Some(ended(verdict, *took));
     }
     state.phase().map(|(word, time)| match time {
         Some(time) if time >= Duration::from_secs(1) => format!("{word}, {} s", time.as_secs()),
@@ -242,11 +267,22 @@ mod tests {
         assert_eq!(texts(log.messages(&output(b"\n")))[0].len(), "a | ".len() + LONGEST);
     }
 
+    #[test]
+    fn the_end_is_said_on_one_line_with_the_targets_name() {
+        let said = |verdict: Verdict| end("a\n\u{1b}[31mb", &verdict.into());
+        assert_eq!(said(Verdict::Passed), Notice::Message(MessageType::INFO, "a b: passed (0.0 s)".into()));
+        assert_eq!(
+            said(Verdict::Failed { exit_code: 3 }),
+            Notice::Message(MessageType::ERROR, "a b: Command failed with exit code: 3 (0.0 s)".into())
+        );
+    }
+
     #[tokio::test(start_paused = true)]
     async fn progress_begins_with_the_turn_tells_the_time_and_ends() {
         let client = Arc::new(Recorder::default());
         let (state, states) = watch::channel(TargetState::Queued);
-        let bar = tokio::spawn(progress(client.clone(), "token".into(), "a".into(), states));
+        let bar = progress(client.clone(), Arc::default(), CancellationToken::new(), "a".into(), states);
+        let bar = tokio::spawn(bar);
         tokio::time::sleep(Duration::from_secs(9)).await;
         assert_eq!(client.notices(), []);
         state.send_replace(TargetState::Booting { since: Instant::now() });
@@ -269,6 +305,6 @@ mod tests {
                 WorkDoneProgress::End(end) => format!("end {}", end.message.unwrap()),
             })
             .collect();
-        assert_eq!(said, ["vmtest: a booting", "booting, 1 s", "booting, 2 s", "end passed (2.5 s)"]);
+        assert_eq!(said, ["a booting", "booting, 1 s", "booting, 2 s", "end passed (2.5 s)"]);
     }
 }

@@ -65,9 +65,4 @@ impl Attempt {
             let _ = log.parent().map(std::fs::remove_dir);
         }
     }
-
-    /// The token of its progress; a string, because not every client takes numbers.
-    pub(super) fn progress_token(&self) -> String {
-        format!("vmtest/{}/{}", self.run_id.0, self.index)
-    }
 }

@@ -256,12 +256,14 @@ async fn send_event(outbox: &dyn Outbox, attempt: &Attempt, seq: u64, kind: Even
     }
 }
 
-/// Sends lines for the log of a client that knows nothing of runs.
+/// Sends lines for the log of a client that knows nothing of runs; where that is all that the client gets, also a message
+/// at the end.
 pub(super) async fn send_log(
     outbox: Arc<dyn Outbox>,
     attempt: Arc<Attempt>,
     pipe: Arc<Pipe>,
     log: Option<PathBuf>,
+    has_progress: bool,
 ) {
     let mut lines = announce::LogLines::new(&attempt.key.name, log);
     let mut last = None;
@@ -271,6 +273,11 @@ pub(super) async fn send_log(
         }
         for message in lines.messages(&event) {
             outbox.notify(message).await;
+        }
+        if let EventKind::Finished(finished) = &event
+            && !has_progress
+        {
+            outbox.notify(announce::end(&attempt.key.name, finished)).await;
         }
     }
 }

@@ -18,6 +18,7 @@ mod state;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -42,6 +43,7 @@ use self::pipe::Pipe;
 use self::places::{Folders, Places};
 pub(crate) use self::select::{Choice, Chosen, Request};
 pub(crate) use self::state::{TargetKey, TargetState};
+use self::tokens::Tokens;
 use crate::diagnostics::{ByFile, Diagnostics, Owner};
 use crate::outbox::{Notice, Outbox};
 use crate::position::Encoding;
@@ -121,6 +123,8 @@ pub(crate) struct Inner {
     make_logs: MakeLogs,
     settings: RwLock<Arc<Settings>>,
     line: Line,
+    /// Of the progress of targets that run.
+    tokens: Arc<Tokens>,
     known: Mutex<Known>,
     /// Something that a lens shows has changed.
     changed: Notify,
@@ -165,6 +169,7 @@ impl Runs {
             make_logs,
             settings: RwLock::default(),
             line: Line::new(),
+            tokens: Arc::default(),
             known: Mutex::default(),
             changed: Notify::new(),
             tasks: TaskTracker::new(),
@@ -224,11 +229,7 @@ impl Runs {
 
     /// `window/workDoneProgress/cancel`: stops the target that the progress was about.
     pub(crate) fn cancel_progress(&self, token: &str) {
-        for attempt in
-            self.0.known().runs.values().flatten().filter(|attempt| attempt.progress_token() == token)
-        {
-            attempt.cancel.cancel();
-        }
+        self.0.tokens.cancel(token);
     }
 
     /// How the targets of a document are; one that is missing is idle.
@@ -444,10 +445,12 @@ impl Inner {
             tokio::spawn(follow::send_events(outbox, diagnostics, attempt.clone(), pipe.clone(), told));
         } else {
             let log = logs.as_ref().map(|logs| logs.output_file(attempt.index, &attempt.key.name));
-            tokio::spawn(follow::send_log(self.outbox.clone(), attempt.clone(), pipe.clone(), log));
+            let outbox = self.outbox.clone();
+            tokio::spawn(follow::send_log(outbox, attempt.clone(), pipe.clone(), log, client.progress));
             if client.progress {
-                let (token, states) = (attempt.progress_token(), attempt.state.subscribe());
-                tokio::spawn(announce::progress(self.outbox.clone(), token, name, states));
+                let (cancel, states) = (attempt.cancel.clone(), attempt.state.subscribe());
+                let (outbox, tokens) = (self.outbox.clone(), self.tokens.clone());
+                tokio::spawn(announce::progress(outbox, tokens, cancel, name, states));
             }
         }
         let executor = Arc::new(InTurn::new(

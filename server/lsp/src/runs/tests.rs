@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::time::Instant;
+use tower_lsp::lsp_types::{NumberOrString, ProgressParams, ProgressParamsValue, WorkDoneProgress};
 use vmtest_config::Target;
 use vmtest_vm::event::{Accelerator, EventKind, Finished, Output, OutputStream};
 use vmtest_vm::executor::{Script, ScriptEnd, ScriptedExecutor, TargetIo};
@@ -58,6 +59,31 @@ impl Bench {
 
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// The client does not take events, and shows progress or not.
+    fn without_events(&self, progress: bool) {
+        self.runs.configure(|settings| {
+            settings.client.run_events = false;
+            settings.client.progress = progress;
+        });
+    }
+
+    /// The tokens of the bars that have begun.
+    fn tokens(notices: &[Notice]) -> Vec<String> {
+        let begun = |notice: &Notice| match notice {
+            Notice::Progress(ProgressParams {
+                token: NumberOrString::String(token),
+                value: ProgressParamsValue::WorkDone(WorkDoneProgress::Begin(_)),
+            }) => Some(token.clone()),
+            _ => None,
+        };
+        notices.iter().filter_map(begun).collect()
+    }
+
+    /// Waits until so many bars have begun; their tokens.
+    async fn progresses(&self, count: usize) -> Vec<String> {
+        Self::tokens(&self.client.until(|notices| Self::tokens(notices).len() == count).await)
     }
 
     /// Waits until the client has seen so many targets end; their events.
@@ -210,10 +236,45 @@ async fn a_queued_target_is_cancelled_at_once_and_alone() {
 #[tokio::test(start_paused = true)]
 async fn the_progress_of_a_target_stops_it() {
     let bench = bench([endless("")]);
+    bench.without_events(true);
     let uri = request(&["a"]).uri;
-    let run = bench.runs.start(request(&["a"])).unwrap();
-    bench.runs.cancel_progress(&format!("vmtest/{}/0", run.0));
+    bench.runs.start(request(&["a"])).unwrap();
+    let [token] = bench.progresses(1).await.try_into().unwrap();
+    bench.runs.cancel_progress(&token);
     bench.until_state(&uri, "a", |state| !state.is_active()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_called_as_its_target_and_unlike_any_other_that_goes_on() {
+    let bench = bench([endless(""), endless(""), endless("")]);
+    bench.without_events(true);
+    bench.runs.configure(|settings| settings.jobs = Some(2));
+    let uri = request(&["a"]).uri;
+    bench.runs.start(request(&["a", "a"])).unwrap();
+    let mut tokens = bench.progresses(2).await;
+    tokens.sort();
+    assert_eq!(tokens, ["vmtest: a", "vmtest: a (2)"]);
+    // The bar of a target that is started over may still be there.
+    bench.runs.start(request(&["a"])).unwrap();
+    assert_eq!(bench.progresses(3).await[2], "vmtest: a (3)");
+    bench.runs.cancel_progress("vmtest: a (3)");
+    bench.until_state(&uri, "a", |state| !state.is_active()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_rests_after_its_end_because_clients_still_clean_up_then() {
+    let bench = bench([endless(""), endless(""), endless("")]);
+    bench.without_events(true);
+    let uri = request(&["a"]).uri;
+    let mut count = 0;
+    for (pause, expected) in [(0, "vmtest: a"), (1, "vmtest: a (2)"), (4, "vmtest: a")] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        let run = bench.runs.start(request(&["a"])).unwrap();
+        count += 1;
+        assert_eq!(bench.progresses(count).await.last().unwrap(), expected);
+        bench.runs.cancel(&run.0);
+        bench.until_state(&uri, "a", |state| !state.is_active()).await;
+    }
 }
 
 /// Notes when machines start and end; each needs a second to end.
@@ -449,15 +510,38 @@ async fn an_execution_that_panics_is_lost_and_the_next_one_runs() {
 #[tokio::test(start_paused = true)]
 async fn another_client_gets_lines_and_progress_instead_of_events() {
     let bench = bench([script("hello\n", Verdict::Passed)]);
-    bench.runs.configure(|settings| {
-        settings.client.run_events = false;
-        settings.client.progress = true;
-    });
+    bench.without_events(true);
     bench.runs.start(request(&["a"])).unwrap();
     let is_log = |notice: &Notice, wanted: &str| matches!(notice, Notice::Log(_, text) if text == wanted);
     let notices = bench.client.until(|all| all.iter().any(|one| is_log(one, "a: passed (0.0 s)"))).await;
     assert!(notices.iter().any(|notice| is_log(notice, "a | hello")));
     assert_eq!(bench.client.events(), Vec::<Value>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_is_a_message_only_where_nothing_else_shows_it() {
+    let bench = bench([script("", failed()), script("", Verdict::Passed), script("", failed())]);
+    let ends = |notices: &[Notice]| {
+        let end = |notice: &Notice| {
+            if let Notice::Message(typ, text) = notice { Some((*typ, text.clone())) } else { None }
+        };
+        let mut ends: Vec<_> = notices.iter().filter_map(end).collect();
+        // Targets tell of themselves on their own.
+        ends.sort_by(|(_, one), (_, other)| one.cmp(other));
+        ends
+    };
+    bench.without_events(false);
+    bench.runs.start(request(&["a", "b"])).unwrap();
+    let notices = bench.client.until(|notices| ends(notices).len() == 2).await;
+    let said = [
+        (MessageType::ERROR, "a: Command failed with exit code: 3 (0.0 s)".to_owned()),
+        (MessageType::INFO, "b: passed (0.0 s)".to_owned()),
+    ];
+    assert_eq!(ends(&notices), said);
+    bench.without_events(true);
+    bench.runs.start(request(&["c"])).unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(ends(&bench.client.notices()), said);
 }
 
 #[tokio::test(start_paused = true)]
