@@ -4,7 +4,7 @@
 set -euo pipefail
 
 # program to look for, and Debian's package for it
-demo="qemu-system-x86_64=qemu-system-x86 qemu-ga=qemu-guest-agent depmod=kmod cc=gcc"
+demo="qemu-system-x86_64=qemu-system-x86 qemu-ga=qemu-guest-agent depmod=kmod cc=build-essential"
 test="$demo git=git python3=python3 ip=iproute2 setpriv=util-linux unshare=util-linux"
 node="npm=npm"
 # The editor itself is built in part where it is installed.

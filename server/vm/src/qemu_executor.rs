@@ -290,7 +290,7 @@ impl Run<'_> {
             cpus: vm.num_cpus.get(),
             memory_bytes: vm.memory.bytes.next_multiple_of(MEMORY_UNIT),
             kernel: prepared.kernel.clone(),
-            command_line: command_line(&system.args),
+            command_line: command_line(&system.args, accelerator),
             shares: prepared.shares.devices.clone(),
             network: vm.network,
             sandbox: vm.extra_args.is_empty() && self.target.qemu_command == QemuCommand::Default,
@@ -462,8 +462,8 @@ async fn next_event(monitor: &mut Option<mpsc::UnboundedReceiver<MonitorEvent>>)
 }
 
 /// The kernel's command line: ours first, so that the user's words win.
-fn command_line(user: &str) -> String {
-    let ours = [
+fn command_line(user: &str, accelerator: Accelerator) -> String {
+    let mut ours = vec![
         "console=ttyS0",
         // KVM that hangs is told from KVM that works by the first byte, long before the real console.
         "earlyprintk=ttyS0,115200",
@@ -473,6 +473,14 @@ fn command_line(user: &str) -> String {
         "printk.devkmsg=on",
         "random.trust_cpu=on",
     ];
+    if accelerator == Accelerator::Tcg {
+        // A processor that is a thread of a busy host stands still for a while; that is no bug of the kernel.
+        ours.extend([
+            "watchdog_thresh=30",
+            "rcupdate.rcu_cpu_stall_timeout=60",
+            "workqueue.watchdog_thresh=60",
+        ]);
+    }
     [ours.join(" "), user.to_owned()]
         .iter()
         .filter(|part| !part.is_empty())
