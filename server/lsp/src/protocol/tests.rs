@@ -150,6 +150,9 @@ fn a_target_that_is_neither_name_nor_place_is_refused_in_a_sentence() {
 
 #[test]
 fn options_are_read_and_unknown_ones_ignored() {
+    let changed = example("workspace/didChangeConfiguration");
+    let (options, wrong) = Options::read(changed.pointer("/settings/vmtest"));
+    assert_eq!((options.jobs, wrong), (Some(4), vec![]));
     let shown = example("initializationOptions");
     assert_eq!(Options::read(Some(&shown)), (Options { trusted: true, jobs: Some(2) }, vec![]));
     let more = json!({ "trusted": true, "later": [] });
