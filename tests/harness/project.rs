@@ -74,7 +74,7 @@ impl Project {
 
     /// The folder of the guests that were kept.
     pub fn snapshots(&self) -> PathBuf {
-        self.cache.join("vmtest/snapshots")
+        self.cache.join("vmtest/snapshots/1")
     }
 
     /// The directory of vmtest.toml.

@@ -199,7 +199,19 @@ impl fmt::Display for RunEnd {
 
 /// Whether a guest that was resumed has to boot instead. Nothing of the user's has run before its command began.
 pub(crate) fn was_resumed_in_vain(end: &RunEnd, began: bool) -> bool {
-    !began && !matches!(end, RunEnd::Ended(_) | RunEnd::TimedOut(_) | RunEnd::Cancelled)
+    match end {
+        RunEnd::SetupTimedOut(_) | RunEnd::Died(_) | RunEnd::Unreachable(_) => !began,
+        // What the guest init says is about the target, and would be said again.
+        RunEnd::SetupFailed(_) | RunEnd::Ended(_) | RunEnd::TimedOut(_) | RunEnd::Cancelled => false,
+    }
+}
+
+/// Whether a guest may be kept: what its kernel reported while it booted would be missing in every run that resumes it.
+pub(crate) fn may_be_kept(report: &Report) -> Result<(), String> {
+    match report.bugs.first() {
+        Some(bug) => Err(format!("its kernel reported a bug while it booted ({})", bug.title)),
+        None => Ok(()),
+    }
 }
 
 /// The truth about a target whose guest was up.
@@ -286,8 +298,17 @@ mod tests {
             .filter(|end| was_resumed_in_vain(end, false))
             .map(|end| end.to_string())
             .collect();
-        assert_eq!(in_vain, ["no root", "QEMU ended (signal: 9)", "it took longer than 3 s", "gone"]);
+        assert_eq!(in_vain, ["QEMU ended (signal: 9)", "it took longer than 3 s", "gone"]);
         assert!(ends().iter().all(|end| !was_resumed_in_vain(end, true)));
+    }
+
+    #[test]
+    fn a_guest_whose_kernel_reported_a_bug_of_whatever_kind_is_not_kept() {
+        assert_eq!(may_be_kept(&Report::default()), Ok(()));
+        for kind in [BugKind::Other, BugKind::Panic] {
+            let report = Report { bugs: vec![bug(kind)], ..Report::default() };
+            assert!(may_be_kept(&report).unwrap_err().contains("BUG: something"));
+        }
     }
 
     fn ends() -> Vec<RunEnd> {

@@ -14,13 +14,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::agent_client::AgentClient;
+use crate::clock::awake;
 use crate::console::{Console, ConsoleEvent};
 use crate::decide::Report;
 use crate::event::EventKind;
 use crate::qemu::machine::{Descriptors, Machine, Memory};
 use crate::qemu::monitor::{Monitor, MonitorEvent};
 use crate::qemu::process::{Process, Start};
-use crate::snapshot::{self, MeetingPlace, Parked, Snapshots, Template};
+use crate::snapshot::{Claim, Template};
 use crate::stream::{self, Control, Progress};
 
 /// How much of the console explains a failure; the whole of it is in the log.
@@ -46,7 +47,7 @@ pub(crate) struct Live {
     monitor_socket: Option<UnixStream>,
     monitor: Option<Monitor>,
     shutdown: Option<String>,
-    kept: Option<Kept>,
+    parked: Option<Parked>,
 }
 
 /// How a machine begins.
@@ -55,22 +56,17 @@ pub(crate) enum Beginning<'a> {
     /// Its kernel boots.
     Boot,
     /// Its kernel boots, and [`Live::park`] will be asked for.
-    BootToBeKept(&'a Snapshots),
+    BootToBeKept(&'a Claim),
     /// It goes on where a guest was parked.
     Resume(&'a Template),
 }
 
-/// What a machine that can be parked, or was, has beside the ports.
+/// Carries the state of the devices of a guest that was parked.
 #[derive(Debug)]
-enum Kept {
-    /// It can be parked.
-    Parkable { memory: OwnedFd, meeting_place: MeetingPlace },
-    /// It was parked: this carries the state of its devices.
-    Parked {
-        state: UnixStream,
-        /// The other end's number in QEMU.
-        state_in_qemu: RawFd,
-    },
+struct Parked {
+    state: UnixStream,
+    /// The other end's number in QEMU.
+    state_in_qemu: RawFd,
 }
 
 /// What the console has shown.
@@ -97,21 +93,18 @@ impl Live {
         let (stream, stream_end) = socket_pair()?;
         let (input, input_end) = socket_pair()?;
         let mut state_end = None;
-        let (kept, memory) = match beginning {
+        let (parked, memory) = match beginning {
             Beginning::Boot => (None, Memory::Own),
-            Beginning::BootToBeKept(snapshots) => {
-                let memory = snapshot::guest_memory(machine.memory_bytes)?;
-                let meeting_place = snapshots.meeting_place()?;
-                let placed =
-                    Memory::Kept { memory: memory.as_raw_fd(), folder: meeting_place.folder().as_raw_fd() };
-                (Some(Kept::Parkable { memory, meeting_place }), placed)
+            Beginning::BootToBeKept(claim) => {
+                let folder = claim.meeting_place.folder().as_raw_fd();
+                (None, Memory::Kept { memory: claim.memory.as_raw_fd(), folder })
             }
             Beginning::Resume(template) => {
                 let (state, end) = socket_pair()?;
                 let placed = Memory::Resumed { memory: template.memory.as_raw_fd(), state: end.as_raw_fd() };
                 let state_in_qemu = end.as_raw_fd();
                 state_end = Some(end);
-                (Some(Kept::Parked { state, state_in_qemu }), placed)
+                (Some(Parked { state, state_in_qemu }), placed)
             }
         };
         let descriptors = Descriptors {
@@ -152,35 +145,37 @@ impl Live {
             monitor_socket: Some(monitor),
             monitor: None,
             shutdown: None,
-            kept,
+            parked,
         })
     }
 
-    /// Stops the guest for good and keeps what is left of it. Its ports have been read to their ends, and nothing is on its way
-    /// to it: what is in them would come out of every guest that is resumed.
+    /// Stops a guest that booted to be kept, for good: the state of its devices, where it was to be had, and all that was seen.
+    /// Its ports have been read to their ends, and nothing is on its way to it: what is in them would come out of every guest
+    /// that is resumed.
     pub(crate) async fn park(
         mut self,
+        claim: &Claim,
         mut events: mpsc::UnboundedReceiver<MonitorEvent>,
-    ) -> io::Result<Parked> {
-        let (Some(Kept::Parkable { memory, meeting_place }), Some(monitor)) =
-            (self.kept.take(), self.monitor.take())
-        else {
-            return Err(io::Error::other("the machine was not started to be kept"));
-        };
+    ) -> (Result<Vec<u8>, ParkError>, Report) {
         let mut state = Vec::new();
         let save = async {
-            let meeting = meeting_place.open()?;
-            monitor.save(meeting.path_in_child()).await?;
-            meeting.accept().await?.read_to_end(&mut state).await?;
-            migrated(&mut events).await
+            let monitor = self.monitor.as_ref().ok_or_else(|| io::Error::other("there is no monitor"))?;
+            let meeting = claim.meeting_place.open()?;
+            monitor.save(meeting.path_in_child()).await.map_err(ParkError::Refused)?;
+            let read = async {
+                meeting.accept().await?.read_to_end(&mut state).await?;
+                Ok::<_, ParkError>(())
+            };
+            let migrated = async { migrated(&mut events).await.map_err(ParkError::Refused) };
+            tokio::try_join!(read, migrated)
         };
-        let saved = tokio::time::timeout(MIGRATION, save).await;
+        let saved = tokio::select! {
+            saved = save => saved.map(drop),
+            () = awake(MIGRATION) => Err(ParkError::Failed(io::ErrorKind::TimedOut.into())),
+        };
         // Whatever it would still do with the ports would be seen in its memory.
         self.process.kill().await;
-        let _ = (&mut self.console_task).await;
-        let _ = (&mut self.stream_task).await;
-        saved.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "QEMU did not finish the state"))??;
-        Ok(Parked { memory, state })
+        (saved.map(|()| state), self.report(Some(events)).await)
     }
 
     /// Fills a machine that was started to be resumed, and lets its guest go on.
@@ -189,8 +184,7 @@ impl Live {
         template: &Template,
         events: &mut mpsc::UnboundedReceiver<MonitorEvent>,
     ) -> io::Result<()> {
-        let (Some(Kept::Parked { mut state, state_in_qemu }), Some(monitor)) =
-            (self.kept.take(), &self.monitor)
+        let (Some(Parked { mut state, state_in_qemu }), Some(monitor)) = (self.parked.take(), &self.monitor)
         else {
             return Err(io::Error::other("the machine was not started to be resumed"));
         };
@@ -230,6 +224,11 @@ impl Live {
             }
         };
         self.process.end(quit).await;
+        self.report(monitor_events).await
+    }
+
+    /// What was seen, when QEMU is gone.
+    async fn report(mut self, monitor_events: Option<mpsc::UnboundedReceiver<MonitorEvent>>) -> Report {
         // With QEMU gone both streams end; what was in them is read first.
         let _ = (&mut self.console_task).await;
         let _ = (&mut self.stream_task).await;
@@ -253,6 +252,17 @@ impl Live {
             shutdown: self.shutdown.take(),
         }
     }
+}
+
+/// Why there is no state of a guest's devices.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ParkError {
+    /// QEMU does not do it, now or ever.
+    #[error("{0}")]
+    Refused(io::Error),
+    /// Something was in the way.
+    #[error("{0}")]
+    Failed(#[from] io::Error),
 }
 
 /// Waits until a state was saved or loaded.

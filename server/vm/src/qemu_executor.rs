@@ -82,7 +82,11 @@ impl Executor for QemuExecutor {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),
             };
-            run.keeping.settle().await;
+            tokio::select! {
+                () = run.keeping.settle() => {}
+                // What has no name yet goes with us.
+                () = run.io.cancel.cancelled() => {}
+            }
             let durations = Durations { total: started.elapsed(), ..run.durations };
             Finished { verdict, durations, lost_writes }
         })
@@ -123,15 +127,22 @@ impl Run<'_> {
         // The job carries the clock and fresh random bytes, so it is written only now. The command's own time starts when
         // the guest says that it runs; set-up belongs to the boot's limit.
         let mut end = self.run_command(system, &prepared, &mut booted).await;
-        // A guest that was resumed and came to grief before the command began may be the snapshot's fault.
-        if self.keeping.is_resumed() && decide::was_resumed_in_vain(&end, booted.began) {
-            booted.live.end(Some(booted.monitor)).await;
-            self.give_up_snapshot(&format!("its guest could not be set up ({end})")).await;
+        // The console is read to its end before the verdict: a panic may be its last words.
+        let mut began = booted.began;
+        let mut report = booted.live.end(Some(booted.monitor)).await;
+        // A guest that was resumed, and came to grief before its command began without a word of its kernel, boots instead.
+        if report.bugs.is_empty()
+            && let Some(suspect) = self.boots_after(&end, began).await
+        {
+            let reason = end.to_string();
             booted = self.boot(system, &prepared).await?;
             end = self.run_command(system, &prepared, &mut booted).await;
+            began = booted.began;
+            report = booted.live.end(Some(booted.monitor)).await;
+            if began {
+                suspect.convict(&reason);
+            }
         }
-        // The console is read to its end before the verdict: a panic may be its last words.
-        let report = booted.live.end(Some(booted.monitor)).await;
         let verdict = decide::verdict(&end, &report, self.target.fail_on_kernel_bug);
         let lost_writes = match end {
             RunEnd::Ended(exit) => lost_writes(&exit),
@@ -201,31 +212,33 @@ impl Run<'_> {
         for attempt in 1.. {
             self.say(EventKind::Booting { accelerator, attempt }).await;
             let machine = self.machine(system, prepared, accelerator);
+            let source = self.keeping.source(&machine, prepared).await;
             let boot_started = Instant::now();
-            let booted = match self.keeping.source(&machine, prepared).await {
+            let booted = match source {
                 Source::Snapshot(_, template) => {
-                    Ok(self.resume(&machine, prepared, &template, Start::Snapshot).await)
+                    match self.resume(&machine, prepared, &template, Start::Snapshot).await {
+                        Ok(booted) => Ok(booted),
+                        Err(why) => match self.not_resumed(why).await {
+                            Ok(()) => continue,
+                            Err(end) => Err((end, decide::Report::default())),
+                        },
+                    }
                 }
-                Source::BootAndKeep(claim, snapshots) => {
-                    let beginning = Beginning::BootToBeKept(&snapshots);
+                Source::BootAndKeep(keeper) => {
+                    let beginning = Beginning::BootToBeKept(&keeper.claim);
                     match self.boot_once(&machine, prepared, accelerator, beginning).await {
-                        Ok(booted) => Ok(self.keep(&machine, prepared, booted, claim, snapshots).await),
+                        Ok(booted) => match self.keep(&machine, prepared, booted, keeper).await {
+                            Ok(booted) => Ok(booted),
+                            Err(None) => Err((BootEnd::Cancelled, decide::Report::default())),
+                            Err(Some(sentence)) => {
+                                self.boot_instead(sentence).await;
+                                continue;
+                            }
+                        },
                         Err(end) => Err(end),
                     }
                 }
-                Source::Boot => {
-                    let booted = self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await;
-                    booted.map(Ok)
-                }
-            };
-            let booted = match booted {
-                Ok(Err(BootEnd::Cancelled)) => return Err(Verdict::Cancelled),
-                Ok(Err(end)) => {
-                    self.give_up_snapshot(&end.to_string()).await;
-                    continue;
-                }
-                Ok(Ok(booted)) => Ok(booted),
-                Err(end) => Err(end),
+                Source::Boot => self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await,
             };
             match booted {
                 Ok(booted) => {
@@ -400,8 +413,11 @@ impl Run<'_> {
             .terminal
             .as_ref()
             .map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
-        let setup_limit =
-            if self.keeping.is_resumed() { RESUMED_SETUP } else { self.boot_limit(Accelerator::Tcg) };
+        let setup_limit = if self.keeping.is_resumed() {
+            self.target.boot_timeout.unwrap_or(RESUMED_SETUP)
+        } else {
+            self.boot_limit(Accelerator::Tcg)
+        };
         let mut clock = Clock::new(setup_limit, self.target.timeout);
         let job = match job::job(self.target, system, &prepared.project, &prepared.shares, attached) {
             Ok(job) => job,

@@ -1,5 +1,6 @@
 //! Whether a guest is resumed or boots, and whether it is kept.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -9,12 +10,12 @@ use tokio::task::JoinHandle;
 
 use super::{Booted, Run};
 use crate::clock::awake;
-use crate::decide::BootEnd;
+use crate::decide::{self, BootEnd, RunEnd};
 use crate::event::{EventKind, Start};
-use crate::live::{Beginning, Live};
+use crate::live::{Beginning, Live, ParkError};
 use crate::prepare::Prepared;
 use crate::qemu::machine::Machine;
-use crate::snapshot::{Claim, Key, Snapshots, Template};
+use crate::snapshot::{Claim, FileId, Identity, Key, Snapshots, Strike, Template};
 
 /// A kept guest answers within a tenth of a second; on a host with a hundred others it takes longer.
 const RESUME: Duration = Duration::from_secs(20);
@@ -24,8 +25,8 @@ const RESUME: Duration = Duration::from_secs(20);
 pub(super) struct Keeping {
     /// None when this run's guest has to boot.
     snapshots: Option<Snapshots>,
-    /// The kept guest that the machine was resumed from.
-    resumed_from: Option<Key>,
+    /// The kept guest that the machine was resumed from; its file, where it has one.
+    resumed_from: Option<(Key, Option<FileId>)>,
     /// Why the kernel has to boot.
     cold_because: Option<String>,
     /// The guest that is being given its name.
@@ -37,9 +38,26 @@ pub(super) enum Source {
     /// It was kept.
     Snapshot(Key, Template),
     /// It boots, and is kept.
-    BootAndKeep(Claim, Snapshots),
+    BootAndKeep(Keeper),
     /// It boots.
     Boot,
+}
+
+/// What it takes to keep a guest.
+pub(super) struct Keeper {
+    snapshots: Snapshots,
+    pub(super) claim: Claim,
+    /// The kernel's file when the key was made: QEMU reads it again by its path.
+    kernel: Identity,
+}
+
+/// Why a guest was not resumed.
+pub(super) enum NotResumed {
+    Cancelled,
+    /// QEMU cannot take it, and never will.
+    Refused(String),
+    /// Perhaps it only took too long.
+    Hung(String),
 }
 
 impl Keeping {
@@ -67,23 +85,24 @@ impl Keeping {
             let initramfs = prepared.initramfs.try_clone();
             let look = move || find_or_claim(snapshots, &machine, &qemu, &initramfs?);
             let found = tokio::task::spawn_blocking(look).await.map_err(io::Error::other).flatten();
-            found.unwrap_or_else(|error| (Source::Boot, Some(error.to_string())))
+            let unknown = |error| (Source::Boot, Some(format!("what it depends on cannot be read: {error}")));
+            found.unwrap_or_else(unknown)
         } else {
             let why = "with `vm.extra_args` or `qemu_command` every guest boots".to_owned();
             (Source::Boot, Some(why))
         };
         self.cold_because = because;
-        if let Source::Snapshot(key, _) = &source {
-            self.resumed_from = Some(key.clone());
+        if let Source::Snapshot(key, template) = &source {
+            self.resumed_from = Some((key.clone(), template.file));
         }
         source
     }
 
     /// Gives a kept guest that has proved itself its name, which takes as long as the disk does.
-    fn publish(&mut self, snapshots: Snapshots, claim: Claim, release: String, template: Template) {
-        self.resumed_from = Some(claim.key().clone());
+    fn publish(&mut self, keeper: Keeper, release: String, template: Template) {
+        self.resumed_from = Some((keeper.claim.key().clone(), None));
         self.publishing = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = snapshots.publish(&claim, &release, &template) {
+            if let Err(error) = keeper.snapshots.publish(&keeper.claim, &release, &template) {
                 tracing::warn!(%error, "the guest is not kept");
             }
         }));
@@ -97,15 +116,29 @@ impl Keeping {
         }
     }
 
-    /// From here on this run's guest boots; what it was resumed from is removed. Returns the sentence that says so.
-    async fn give_up(&mut self, reason: &str) -> String {
-        self.settle().await;
-        if let (Some(snapshots), Some(key)) = (self.snapshots.take(), self.resumed_from.take()) {
-            snapshots.remove(&key);
+    /// From here on this run's guest boots. Returns what it was resumed from.
+    fn give_up(&mut self, sentence: String) -> Option<Suspect> {
+        self.cold_because = Some(sentence);
+        let (snapshots, (key, file)) = (self.snapshots.take()?, self.resumed_from.take()?);
+        Some(Suspect { snapshots, key, file })
+    }
+}
+
+/// A kept guest that may be at fault.
+pub(super) struct Suspect {
+    snapshots: Snapshots,
+    key: Key,
+    file: Option<FileId>,
+}
+
+impl Suspect {
+    /// It was: the same kernel has just booted and come further. Not kept again at once, nor for long.
+    pub(super) fn convict(&self, reason: &str) {
+        self.snapshots.strike(&self.key, Strike::Hung, reason);
+        let published = || self.snapshots.find(&self.key).ok().flatten()?.file;
+        if let Some(file) = self.file.or_else(published) {
+            self.snapshots.remove(&self.key, file);
         }
-        let sentence = format!("the snapshot could not be used: {reason}");
-        self.cold_because = Some(sentence.clone());
-        sentence
     }
 }
 
@@ -115,58 +148,89 @@ fn find_or_claim(
     qemu: &Path,
     initramfs: &OwnedFd,
 ) -> io::Result<(Source, Option<String>)> {
+    let kernel = Identity::of(&File::open(&machine.kernel)?)?;
     let key = Key::new(machine, qemu, initramfs)?;
     let because = match snapshots.find(&key) {
         Ok(Some(template)) => return Ok((Source::Snapshot(key, template), None)),
         Ok(None) => "there is no snapshot yet".to_owned(),
-        Err(reason) => {
-            snapshots.remove(&key);
-            format!("the snapshot could not be used: {reason}")
+        Err(unusable) => {
+            if let Some(file) = unusable.damaged {
+                snapshots.remove(&key, file);
+            }
+            format!("the snapshot could not be used: {}", unusable.reason)
         }
     };
-    Ok(match snapshots.claim(key) {
-        Ok(claim) => (Source::BootAndKeep(claim, snapshots), Some(because)),
-        Err(reason) => (Source::Boot, Some(format!("{because}, and {reason}"))),
-    })
+    let claim = match snapshots.claim(key.clone(), machine.memory_bytes) {
+        Ok(claim) => claim,
+        Err(reason) => return Ok((Source::Boot, Some(format!("{because}, and {reason}")))),
+    };
+    // Another run may have kept it between the look and the claim.
+    if let Ok(Some(template)) = snapshots.find(&key) {
+        return Ok((Source::Snapshot(key, template), None));
+    }
+    Ok((Source::BootAndKeep(Keeper { snapshots, claim, kernel }), Some(because)))
 }
 
 impl Run<'_> {
-    /// The guest boots instead of being resumed, and the user is told.
-    pub(super) async fn give_up_snapshot(&mut self, reason: &str) {
-        let sentence = self.keeping.give_up(reason).await;
+    /// The guest boots instead of being resumed or kept, and the user is told.
+    pub(super) async fn boot_instead(&mut self, sentence: String) -> Option<Suspect> {
         self.say(EventKind::Notice { message: format!("{sentence}; booting instead") }).await;
+        self.keeping.give_up(sentence)
     }
 
-    /// Keeps a guest that has booted, and goes on with what was kept: so it is tried before it has a name.
+    /// Keeps a guest that has booted, and goes on with what was kept: so it is tried before it has a name. The error is one
+    /// sentence, or none when the user stopped it.
     pub(super) async fn keep(
         &mut self,
         machine: &Machine,
         prepared: &Prepared,
         booted: Booted,
-        claim: Claim,
-        snapshots: Snapshots,
-    ) -> Result<Booted, BootEnd> {
-        let kept = async {
-            let unkept = |error: io::Error| BootEnd::Unreachable(error.to_string());
-            let parked = booted.live.park(booted.monitor).await.map_err(unkept)?;
-            let store = snapshots.clone();
-            let written = tokio::task::spawn_blocking(move || store.write(parked)).await;
-            let template = written.map_err(io::Error::other).flatten().map_err(unkept)?;
-            let resumed = self.resume(machine, prepared, &template, Start::Cold).await?;
-            Ok((template, resumed))
+        keeper: Keeper,
+    ) -> Result<Booted, Option<String>> {
+        let cancel = self.io.cancel.clone();
+        let kept = tokio::select! {
+            kept = self.park_and_resume(machine, prepared, booted, &keeper) => kept,
+            () = cancel.cancelled() => return Err(None),
         };
-        match kept.await {
+        match kept {
             Ok((template, resumed)) => {
-                self.keeping.publish(snapshots, claim, prepared.release.clone(), template);
+                if File::open(&machine.kernel).and_then(|file| Identity::of(&file)).ok().as_ref()
+                    == Some(&keeper.kernel)
+                {
+                    self.keeping.publish(keeper, prepared.release.clone(), template);
+                }
                 Ok(resumed)
             }
-            Err(end) => {
-                // A host that was too busy may be less so the next time.
-                if !matches!(end, BootEnd::TimedOut(_) | BootEnd::Cancelled) {
-                    claim.give_up(&end.to_string());
+            Err((strike, reason)) => {
+                if let Some(strike) = strike {
+                    keeper.snapshots.strike(keeper.claim.key(), strike, &reason);
                 }
-                Err(end)
+                Err(Some(format!("the guest could not be kept: {reason}")))
             }
+        }
+    }
+
+    async fn park_and_resume(
+        &self,
+        machine: &Machine,
+        prepared: &Prepared,
+        booted: Booted,
+        keeper: &Keeper,
+    ) -> Result<(Template, Booted), (Option<Strike>, String)> {
+        let (state, report) = booted.live.park(&keeper.claim, booted.monitor).await;
+        decide::may_be_kept(&report).map_err(|reason| (Some(Strike::Refused), reason))?;
+        let state = state.map_err(|error| match error {
+            ParkError::Refused(error) => (Some(Strike::Refused), error.to_string()),
+            ParkError::Failed(error) => (None, error.to_string()),
+        })?;
+        // Of the order of a quarter of a gigabyte, to the page cache: a thread that blocks is worth it, another is not.
+        let written = tokio::task::block_in_place(|| keeper.claim.write(state));
+        let template = written.map_err(|error| (None, error.to_string()))?;
+        match self.resume(machine, prepared, &template, Start::Cold).await {
+            Ok(resumed) => Ok((template, resumed)),
+            Err(NotResumed::Refused(reason)) => Err((Some(Strike::Refused), reason)),
+            Err(NotResumed::Hung(reason)) => Err((Some(Strike::Hung), reason)),
+            Err(NotResumed::Cancelled) => Err((None, "it was cancelled".to_owned())),
         }
     }
 
@@ -177,29 +241,59 @@ impl Run<'_> {
         prepared: &Prepared,
         template: &Template,
         start: Start,
-    ) -> Result<Booted, BootEnd> {
+    ) -> Result<Booted, NotResumed> {
         let beginning = Beginning::Resume(template);
         let mut live = Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events)
             .await
-            .map_err(|error| BootEnd::NotStarted(error.to_string()))?;
+            .map_err(|error| NotResumed::Hung(format!("QEMU cannot be started: {error}")))?;
         let answered = async {
             let mut monitor = live.connect_monitor().await?;
             live.unpark(template, &mut monitor).await?;
             live.agent.answer().await?;
             Ok::<_, io::Error>(monitor)
         };
+        let limit = self.target.boot_timeout.map_or(RESUME, |limit| limit.min(RESUME));
         let answered = tokio::select! {
-            () = self.io.cancel.cancelled() => Err(BootEnd::Cancelled),
-            () = awake(RESUME) => Err(BootEnd::TimedOut(RESUME)),
-            answered = answered => answered.map_err(|error| BootEnd::Unreachable(error.to_string())),
+            () = self.io.cancel.cancelled() => Err(NotResumed::Cancelled),
+            () = awake(limit) => {
+                Err(NotResumed::Hung(format!("it did not answer within {} s", limit.as_secs_f64())))
+            }
+            answered = answered => answered.map_err(|error| NotResumed::Refused(error.to_string())),
         };
         match answered {
             Ok(monitor) => Ok(Booted { live, monitor, start, began: false }),
-            Err(end) => {
+            Err(NotResumed::Refused(reason)) => {
+                // QEMU's own words say more than that it is gone.
                 let report = live.end(None).await;
-                tracing::debug!(?end, ?report, "a guest could not be resumed");
-                Err(end)
+                Err(NotResumed::Refused(report.qemu_stderr.first().cloned().unwrap_or(reason)))
+            }
+            Err(other) => {
+                live.end(None).await;
+                Err(other)
             }
         }
+    }
+
+    /// A kept guest that was not resumed: the run goes on without, or is over.
+    pub(super) async fn not_resumed(&mut self, why: NotResumed) -> Result<(), BootEnd> {
+        let (reason, is_refused) = match why {
+            NotResumed::Cancelled => return Err(BootEnd::Cancelled),
+            NotResumed::Refused(reason) => (reason, true),
+            NotResumed::Hung(reason) => (reason, false),
+        };
+        let suspect = self.boot_instead(format!("the snapshot could not be used: {reason}")).await;
+        if is_refused && let Some(Suspect { snapshots, key, file: Some(file) }) = suspect {
+            snapshots.remove(&key, file);
+        }
+        Ok(())
+    }
+
+    /// Whether a guest that came to its end before its command began has to boot instead: what it was resumed from may be at
+    /// fault.
+    pub(super) async fn boots_after(&mut self, end: &RunEnd, began: bool) -> Option<Suspect> {
+        if !self.keeping.is_resumed() || !decide::was_resumed_in_vain(end, began) {
+            return None;
+        }
+        self.boot_instead(format!("the snapshot could not be used: its guest was not set up ({end})")).await
     }
 }

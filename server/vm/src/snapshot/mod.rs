@@ -11,5 +11,6 @@ mod state;
 mod store;
 
 pub(crate) use key::Key;
-pub(crate) use store::{Claim, MeetingPlace, Parked, Template, guest_memory};
+pub(crate) use state::Identity;
+pub(crate) use store::{Claim, FileId, Strike, Template};
 pub use store::{Entry, Snapshots};

@@ -31,12 +31,18 @@ pub(crate) struct Identity {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    device: u64,
 }
 
 impl Identity {
     pub(crate) fn of(file: &File) -> io::Result<Self> {
         let file = file.metadata()?;
-        Ok(Self { inode: file.ino(), size: file.size(), modified: (file.mtime(), file.mtime_nsec()) })
+        Ok(Self {
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            device: file.dev(),
+        })
     }
 }
 

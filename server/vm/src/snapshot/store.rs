@@ -1,15 +1,17 @@
 //! The folder of kept guests.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::{UnixListener, UnixStream};
 
 use nix::unistd::{Whence, geteuid, linkat, lseek};
@@ -22,6 +24,10 @@ use crate::host;
 const ROOM: u64 = 4 << 30;
 /// Held while names are given and taken away.
 const ORDER: &str = "order.lock";
+/// Longest time to wait for that.
+const ORDER_LIMIT: Duration = Duration::from_secs(10);
+/// So many attempts that hung are enough.
+const STRIKES: u32 = 2;
 /// What is this old was left by a process that is gone.
 const OLD: Duration = Duration::from_secs(3600);
 
@@ -32,15 +38,6 @@ pub struct Snapshots {
     room: u64,
 }
 
-/// A guest that is parked: all that is left of its machine.
-#[derive(Debug)]
-pub(crate) struct Parked {
-    /// Its memory, in memory.
-    pub(crate) memory: OwnedFd,
-    /// The state of its devices.
-    pub(crate) state: Vec<u8>,
-}
-
 /// A parked guest that any number of machines can resume.
 #[derive(Debug)]
 pub(crate) struct Template {
@@ -48,13 +45,34 @@ pub(crate) struct Template {
     pub(crate) memory: File,
     /// The state of its devices.
     pub(crate) state: Vec<u8>,
+    /// The file that it was read from; none before it has a name.
+    pub(crate) file: Option<FileId>,
+}
+
+/// Tells the file of a state from one that has taken its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId(u64);
+
+/// Why a guest that was kept cannot be used.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// In words.
+    pub(crate) reason: String,
+    /// The file that will never be of use again; none where it is only out of reach now.
+    pub(crate) damaged: Option<FileId>,
 }
 
 /// The right to keep a guest under a key. One process has it at a time; the others boot and keep nothing.
 #[derive(Debug)]
 pub(crate) struct Claim {
     key: Key,
-    lock: File,
+    _lock: File,
+    /// For the guest's memory, when it is kept. Without a name: it is gone with us.
+    copy: File,
+    /// For the guest's memory while it boots, without a disk: a full one does not stop the guest.
+    pub(crate) memory: OwnedFd,
+    /// For the state of its devices.
+    pub(crate) meeting_place: MeetingPlace,
 }
 
 impl Claim {
@@ -63,10 +81,22 @@ impl Claim {
         &self.key
     }
 
-    /// Remembers until the host boots again that this guest cannot be kept: trying costs a boot.
-    pub(crate) fn give_up(&self, reason: &str) {
-        let _ = (&self.lock).write_all(format!("{}\n{reason}", host::boot_id()).as_bytes());
+    /// Copies a parked guest's memory to the disk. Takes fractions of a second.
+    pub(crate) fn write(&self, state: Vec<u8>) -> io::Result<Template> {
+        let memory = File::from(self.memory.try_clone()?);
+        self.copy.set_len(memory.metadata()?.size())?;
+        copy_sparse(&memory, &self.copy)?;
+        Ok(Template { memory: self.copy.try_clone()?, state, file: None })
     }
+}
+
+/// How much an attempt that failed says of the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strike {
+    /// It will fail again.
+    Refused,
+    /// Perhaps the host was only busy.
+    Hung,
 }
 
 /// Where QEMU can send the state of a guest's devices: it takes no descriptor for that, only the path of a socket. This one
@@ -81,17 +111,16 @@ impl MeetingPlace {
     }
 
     /// Makes the socket, for as long as the result lives.
-    pub(crate) fn open(self) -> io::Result<Meeting> {
+    pub(crate) fn open(&self) -> io::Result<Meeting> {
         let path = format!("/proc/self/fd/{}/{:016x}.socket", self.0.as_raw_fd(), random()?);
         let listener = UnixListener::bind(&path)?;
-        Ok(Meeting { _folder: self.0, path, listener })
+        Ok(Meeting { path, listener })
     }
 }
 
 /// A socket at a [`MeetingPlace`].
 #[derive(Debug)]
 pub(crate) struct Meeting {
-    _folder: File,
     path: String,
     listener: UnixListener,
 }
@@ -127,48 +156,51 @@ pub struct Entry {
     pub used: SystemTime,
 }
 
-/// Memory for a guest that may be kept: a file without a name and without a disk, so a full disk does not stop the guest.
-pub(crate) fn guest_memory(bytes: u64) -> io::Result<OwnedFd> {
-    let memory = File::from(memfd_create("vmtest-guest-memory", MFdFlags::MFD_CLOEXEC)?);
-    memory.set_len(bytes)?;
-    Ok(memory.into())
-}
-
 impl Snapshots {
     /// The kept guests under a cache directory, which need not exist.
     pub fn new(cache: &Path) -> Self {
-        Self { dir: cache.join("snapshots"), room: ROOM }
+        // A version that writes other files has a folder of its own.
+        Self { dir: cache.join("snapshots/1"), room: ROOM }
     }
 
-    /// The guest that was kept under `key`. The error says why there is one that cannot be used.
-    pub(crate) fn find(&self, key: &Key) -> Result<Option<Template>, String> {
+    /// The guest that was kept under `key`.
+    pub(crate) fn find(&self, key: &Key) -> Result<Option<Template>, Unusable> {
+        let out_of_reach = |reason: String| Unusable { reason, damaged: None };
+        if !self.is_there().map_err(out_of_reach)? {
+            return Ok(None);
+        }
         let file = match open(&self.state_file(key)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(out_of_reach(error.to_string())),
         };
-        self.check_folder()?;
+        let in_words = |error: io::Error| out_of_reach(error.to_string());
+        let id = FileId(file.metadata().map_err(in_words)?.ino());
+        let damaged = |reason: String| Unusable { reason, damaged: Some(id) };
         let mut bytes = Vec::new();
-        (&file).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        let (header, state) = state::from_bytes(&bytes)?;
-        if header.key != key.to_string() {
-            return Err("it is another guest's".to_owned());
+        (&file).read_to_end(&mut bytes).map_err(in_words)?;
+        let (header, state) = state::from_bytes(&bytes).map_err(damaged)?;
+        if header.key != key.to_string() || !is_memory_of(key, &header.memory) {
+            return Err(damaged("it is another guest's".to_owned()));
         }
-        let memory = open(&self.dir.join(&header.memory))
-            .map_err(|error| format!("its memory cannot be read: {error}"))?;
+        let memory = open(&self.dir.join(&header.memory)).map_err(|error| {
+            let reason = format!("its memory cannot be read: {error}");
+            let is_gone = error.kind() == io::ErrorKind::NotFound;
+            Unusable { reason, damaged: is_gone.then_some(id) }
+        })?;
         if Identity::of(&memory).ok().as_ref() != Some(&header.identity) {
-            return Err("its memory was changed".to_owned());
+            return Err(damaged("its memory was changed".to_owned()));
         }
-        // So that it is not the next to go. A folder that cannot be written is no reason not to use it.
+        // So that it is not the next to go.
         let _ = file.set_modified(SystemTime::now());
-        Ok(Some(Template { memory, state: state.to_vec() }))
+        Ok(Some(Template { memory, state: state.to_vec(), file: Some(id) }))
     }
 
-    /// Takes the right to keep a guest; the error says why it is not to be had.
-    pub(crate) fn claim(&self, key: Key) -> Result<Claim, String> {
+    /// Takes the right to keep a guest with so much memory, and everything that may be missing for it; the error says what is.
+    pub(crate) fn claim(&self, key: Key, memory_bytes: u64) -> Result<Claim, String> {
         let in_words = |error: io::Error| format!("nothing can be kept in {}: {error}", self.dir.display());
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(in_words)?;
-        self.check_folder()?;
+        self.is_there()?;
         let lock = self.lock_file(&format!("{key}.lock")).map_err(in_words)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -177,43 +209,46 @@ impl Snapshots {
         }
         let mut known = String::new();
         (&lock).read_to_string(&mut known).map_err(in_words)?;
-        match known.split_once('\n') {
-            Some((boot_id, reason)) if boot_id == host::boot_id() => {
-                Err(format!("it cannot be kept: {reason} (found before, since this machine started)"))
-            }
-            _ => {
-                lock.set_len(0).map_err(in_words)?;
-                Ok(Claim { key, lock })
-            }
+        if let Some(reason) = struck_out(&known, &host::boot_id()) {
+            return Err(format!("it cannot be kept: {reason} (found before, since this machine started)"));
         }
+        let copy = self.unnamed().map_err(in_words)?;
+        let memory = guest_memory(memory_bytes).map_err(|error| format!("it cannot be kept: {error}"))?;
+        let meeting_place = File::open(&self.dir).map(MeetingPlace).map_err(in_words)?;
+        Ok(Claim { key, _lock: lock, copy, memory, meeting_place })
     }
 
-    /// Where a guest that is being kept can send its state. The folder must be there.
-    pub(crate) fn meeting_place(&self) -> io::Result<MeetingPlace> {
-        File::open(&self.dir).map(MeetingPlace)
-    }
-
-    /// Copies a parked guest's memory to the disk, where it has no name yet. Takes fractions of a second.
-    pub(crate) fn write(&self, parked: Parked) -> io::Result<Template> {
-        let memory = File::from(parked.memory);
-        let copy = self.unnamed()?;
-        copy.set_len(memory.metadata()?.size())?;
-        copy_sparse(&memory, &copy)?;
-        Ok(Template { memory: copy, state: parked.state })
+    /// Remembers, until the host boots again, that a guest could not be kept: trying costs a boot.
+    pub(crate) fn strike(&self, key: &Key, strike: Strike, reason: &str) {
+        let weight = match strike {
+            Strike::Refused => STRIKES,
+            Strike::Hung => 1,
+        };
+        let line = format!("{} {weight} {}\n", host::boot_id(), reason.replace('\n', " "));
+        let _ = self.lock_file(&format!("{key}.lock")).and_then(|mut lock| lock.write_all(line.as_bytes()));
     }
 
     /// Gives a guest its name, when all of it is certainly on the disk. Takes as long as the disk does.
     pub(crate) fn publish(&self, claim: &Claim, kernel: &str, template: &Template) -> io::Result<()> {
         template.memory.sync_all()?;
-        let order = self.lock_file(ORDER)?;
-        order.lock()?;
+        let _order = self.order()?;
         let key = &claim.key;
         let name = format!("{key}-{:016x}.memory", random()?);
-        give_name(&template.memory, &self.dir.join(&name))?;
+        let memory = self.dir.join(&name);
+        give_name(&template.memory, &memory)?;
+        let published = self.publish_state(key, kernel, name, template);
+        if published.is_err() {
+            let _ = fs::remove_file(&memory);
+        }
+        self.make_room(key);
+        published
+    }
+
+    fn publish_state(&self, key: &Key, kernel: &str, memory: String, template: &Template) -> io::Result<()> {
         let header = Header {
             key: key.to_string(),
             kernel: kernel.to_owned(),
-            memory: name,
+            memory,
             identity: Identity::of(&template.memory)?,
             state_len: template.state.len(),
             state_hash: state::hash(&template.state),
@@ -221,19 +256,21 @@ impl Snapshots {
         let file = self.unnamed()?;
         (&file).write_all(&state::to_bytes(&header, &template.state))?;
         file.sync_all()?;
-        // What was there could not be used, or there would be no claim.
+        // What was there could not be used.
         let _ = fs::remove_file(self.state_file(key));
-        give_name(&file, &self.state_file(key))?;
-        self.make_room(key);
-        Ok(())
+        give_name(&file, &self.state_file(key))
     }
 
-    /// Forgets a guest that turned out to be of no use. Machines that resumed it go on.
-    pub(crate) fn remove(&self, key: &Key) {
-        if let Some((header, _)) = self.read(key) {
-            let _ = fs::remove_file(self.dir.join(header.memory));
+    /// Forgets a guest that is of no use, unless another has taken its place. Machines that resumed it go on.
+    pub(crate) fn remove(&self, key: &Key, id: FileId) {
+        let Ok(_order) = self.order() else { return };
+        let Ok(file) = open(&self.state_file(key)) else { return };
+        if file.metadata().is_ok_and(|data| data.ino() == id.0) {
+            if let Some(header) = self.header(key) {
+                let _ = fs::remove_file(self.dir.join(header.memory));
+            }
+            let _ = fs::remove_file(self.state_file(key));
         }
-        let _ = fs::remove_file(self.state_file(key));
     }
 
     /// Every kept guest, the one that was used last first.
@@ -245,22 +282,27 @@ impl Snapshots {
 
     /// Removes every kept guest; how many bytes that gave back. Machines that resumed one go on.
     pub fn clear(&self) -> io::Result<u64> {
-        let mut freed = 0;
-        let files = match fs::read_dir(&self.dir) {
-            Ok(files) => files,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(error),
-        };
-        for file in files {
+        if !self.is_there().map_err(io::Error::other)? {
+            return Ok(0);
+        }
+        let _order = self.order()?;
+        let (mut freed, mut failed) = (0, None);
+        for file in fs::read_dir(&self.dir)? {
             let file = file?;
+            let is_claimed = || File::open(file.path()).is_ok_and(|lock| lock.try_lock().is_err());
+            match kind_of(&file.file_name()) {
+                Some(Kind::Lock) if is_claimed() => continue,
+                Some(_) => {}
+                None => continue,
+            }
             let bytes = file.metadata().map_or(0, |data| data.blocks() * 512);
             match fs::remove_file(file.path()) {
                 Ok(()) => freed += bytes,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(freed)
+        failed.map_or(Ok(freed), Err)
     }
 
     /// Where they are.
@@ -269,18 +311,20 @@ impl Snapshots {
     }
 
     fn keys(&self) -> Vec<Key> {
+        if !self.is_there().unwrap_or(false) {
+            return Vec::new();
+        }
         let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        files
-            .filter_map(|file| {
-                let path = file.path();
-                (path.extension()? == "state").then(|| Key::of_name(path.file_stem()?))?
-            })
-            .collect()
+        let key = |file: fs::DirEntry| match kind_of(&file.file_name())? {
+            Kind::State(key) => Some(key),
+            Kind::Memory | Kind::Lock | Kind::Socket => None,
+        };
+        files.filter_map(key).collect()
     }
 
     fn entry(&self, key: &Key) -> Option<Entry> {
         let file = fs::metadata(self.state_file(key)).ok()?;
-        let (header, _) = self.read(key)?;
+        let header = self.header(key)?;
         let memory = fs::metadata(self.dir.join(header.memory)).ok()?;
         Some(Entry {
             name: key.to_string(),
@@ -290,33 +334,40 @@ impl Snapshots {
         })
     }
 
-    fn read(&self, key: &Key) -> Option<(Header, Vec<u8>)> {
-        let bytes = fs::read(self.state_file(key)).ok()?;
-        let (header, state) = state::from_bytes(&bytes).ok()?;
-        Some((header, state.to_vec()))
+    fn header(&self, key: &Key) -> Option<Header> {
+        let mut bytes = Vec::new();
+        open(&self.state_file(key)).ok()?.read_to_end(&mut bytes).ok()?;
+        let (header, _) = state::from_bytes(&bytes).ok()?;
+        is_memory_of(key, &header.memory).then_some(header)
     }
 
     /// Called with the order's lock: what belongs to no entry was left by a process that died, and entries beyond the room
     /// go, but not `newest`. A socket is there for milliseconds and a claim for the length of a boot; an old one was left, too.
     fn make_room(&self, newest: &Key) {
         let mut used = 0;
+        let mut owned = Vec::new();
         for entry in self.list() {
             used += entry.bytes;
-            if used > self.room
-                && let Some(key) = Key::of_name(entry.name.as_ref()).filter(|key| key != newest)
-            {
-                self.remove(&key);
+            let Some(key) = Key::of_name(entry.name.as_ref()) else { continue };
+            let Some(header) = self.header(&key) else { continue };
+            if used > self.room && key != *newest {
+                let _ = fs::remove_file(self.state_file(&key));
+            } else {
+                owned.push(header.memory);
             }
         }
-        let owned: Vec<_> =
-            self.keys().iter().filter_map(|key| self.read(key)).map(|(header, _)| header.memory).collect();
         for file in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let age = || file.metadata().ok()?.modified().ok()?.elapsed().ok();
-            let is_left = match name.rsplit_once('.') {
-                Some((_, "memory")) => !owned.contains(&name),
-                Some((_, "socket" | "lock")) => name != ORDER && age().is_some_and(|age| age > OLD),
-                _ => false,
+            let data = file.metadata();
+            let is_old = data.as_ref().is_ok_and(|data| {
+                data.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > OLD))
+            });
+            let is_left = match kind_of(&file.file_name()) {
+                Some(Kind::Memory) => !owned.iter().any(|name| *name == file.file_name().to_string_lossy()),
+                Some(Kind::State(key)) => self.header(&key).is_none(),
+                Some(Kind::Socket) => is_old,
+                // One with a reason in it is still of use.
+                Some(Kind::Lock) => is_old && data.is_ok_and(|data| data.len() == 0),
+                None => false,
             };
             if is_left {
                 let _ = fs::remove_file(file.path());
@@ -328,13 +379,28 @@ impl Snapshots {
         self.dir.join(format!("{key}.state"))
     }
 
-    /// Nobody else may write what our guests run.
-    fn check_folder(&self) -> Result<(), String> {
-        let folder = fs::symlink_metadata(&self.dir).map_err(|error| error.to_string())?;
-        if folder.is_dir() && is_ours_alone(&folder) {
-            Ok(())
-        } else {
-            Err(format!("{} is open to others", self.dir.display()))
+    /// Whether there is a folder. Nobody else may write what our guests run.
+    fn is_there(&self) -> Result<bool, String> {
+        match fs::symlink_metadata(&self.dir) {
+            Ok(folder) if folder.is_dir() && is_ours_alone(&folder) => Ok(true),
+            Ok(_) => Err(not_ours(&self.dir)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Held while names are given and taken away, which is soon done: a process that was stopped with it is not waited for.
+    fn order(&self) -> io::Result<File> {
+        let order = self.lock_file(ORDER)?;
+        let deadline = Instant::now() + ORDER_LIMIT;
+        loop {
+            match order.try_lock() {
+                Ok(()) => return Ok(order),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
@@ -364,11 +430,69 @@ fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
     let data = file.metadata()?;
-    if data.is_file() && is_ours_alone(&data) {
-        Ok(file)
-    } else {
-        Err(io::Error::other(format!("{} is open to others", path.display())))
+    if data.is_file() && is_ours_alone(&data) { Ok(file) } else { Err(io::Error::other(not_ours(path))) }
+}
+
+fn not_ours(path: &Path) -> String {
+    format!(
+        "{} is not this user's alone: it belongs to another, or others may read or write it",
+        path.display()
+    )
+}
+
+/// What a file of the folder is.
+enum Kind {
+    State(Key),
+    Memory,
+    Lock,
+    Socket,
+}
+
+/// None for a file that is none of ours, and for the order's lock.
+fn kind_of(name: &OsStr) -> Option<Kind> {
+    let (stem, extension) = name.to_str()?.rsplit_once('.')?;
+    let key = || Key::of_name(stem.as_ref());
+    match extension {
+        "state" => key().map(Kind::State),
+        "lock" => key().map(|_| Kind::Lock),
+        "memory" => {
+            let key = Key::of_name(stem.split('-').next()?.as_ref())?;
+            is_memory_of(&key, name.to_str()?).then_some(Kind::Memory)
+        }
+        "socket" => is_random(stem).then_some(Kind::Socket),
+        _ => None,
     }
+}
+
+fn is_memory_of(key: &Key, name: &str) -> bool {
+    let rest = name.strip_prefix(&key.to_string()).and_then(|rest| rest.strip_prefix('-'));
+    rest.and_then(|rest| rest.strip_suffix(".memory")).is_some_and(is_random)
+}
+
+fn is_random(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The last reason of this boot of the host, when there are enough of them.
+fn struck_out<'a>(known: &'a str, boot_id: &str) -> Option<&'a str> {
+    let strikes = known.lines().filter_map(|line| {
+        let (weight, reason) = line.strip_prefix(boot_id)?.strip_prefix(' ')?.split_once(' ')?;
+        Some((weight.parse::<u32>().ok()?, reason))
+    });
+    let (weight, reason) = strikes.fold((0, None), |(sum, _), (weight, reason)| (sum + weight, Some(reason)));
+    reason.filter(|_| weight >= STRIKES)
+}
+
+/// Memory for a guest that may be kept.
+pub(crate) fn guest_memory(bytes: u64) -> io::Result<OwnedFd> {
+    // Beyond it the kernel sends a signal that would end us.
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if limit < bytes {
+        return Err(io::Error::other(format!("files may have {limit} bytes at most (ulimit -f)")));
+    }
+    let memory = File::from(memfd_create("vmtest-guest-memory", MFdFlags::MFD_CLOEXEC)?);
+    memory.set_len(bytes)?;
+    Ok(memory.into())
 }
 
 fn random() -> io::Result<u64> {

@@ -21,11 +21,14 @@ fn key(digit: char) -> Key {
 
 impl Bench {
     fn keep(&self, key: &Key, bytes: u64) {
-        let claim = self.snapshots.claim(key.clone()).unwrap();
-        let memory = guest_memory(bytes.next_multiple_of(4096) + (1 << 20)).unwrap();
-        File::from(memory.try_clone().unwrap()).write_all_at(&vec![7; bytes as usize], 8192).unwrap();
-        let template = self.snapshots.write(Parked { memory, state: b"state".to_vec() }).unwrap();
+        let claim = self.claim(key).unwrap();
+        claim.memory().write_all_at(&vec![7; bytes as usize], 8192).unwrap();
+        let template = claim.write(b"state".to_vec()).unwrap();
         self.snapshots.publish(&claim, "6.1.0", &template).unwrap();
+    }
+
+    fn claim(&self, key: &Key) -> Result<Claim, String> {
+        self.snapshots.claim(key.clone(), MEMORY)
     }
 
     fn files(&self, extension: &str) -> Vec<PathBuf> {
@@ -34,43 +37,114 @@ impl Bench {
     }
 
     fn why_not(&self, key: &Key) -> String {
-        self.snapshots.find(key).unwrap_err()
+        self.snapshots.find(key).unwrap_err().reason
+    }
+
+    fn find(&self, key: &Key) -> Option<Template> {
+        self.snapshots.find(key).unwrap()
+    }
+}
+
+const MEMORY: u64 = 4 << 20;
+
+impl Claim {
+    fn memory(&self) -> File {
+        self.memory.try_clone().unwrap().into()
     }
 }
 
 #[test]
 fn what_was_kept_is_found_with_its_holes() {
     let bench = bench();
-    assert!(bench.snapshots.find(&key('a')).unwrap().is_none());
+    assert!(bench.find(&key('a')).is_none());
     bench.keep(&key('a'), 4096);
-    let template = bench.snapshots.find(&key('a')).unwrap().unwrap();
+    let template = bench.find(&key('a')).unwrap();
     assert_eq!(template.state, b"state");
     let mut bytes = [0; 3];
     template.memory.read_exact_at(&mut bytes, 8191).unwrap();
     assert_eq!(bytes, [0, 7, 7]);
     let data = template.memory.metadata().unwrap();
-    assert_eq!(data.size(), 4096 + (1 << 20));
+    assert_eq!(data.size(), MEMORY);
     assert!(data.blocks() * 512 < 64 << 10, "{} blocks", data.blocks());
 }
 
 #[test]
 fn one_process_at_a_time_may_keep_a_guest() {
     let bench = bench();
-    let claim = bench.snapshots.claim(key('a')).unwrap();
-    assert!(bench.snapshots.claim(key('a')).unwrap_err().contains("another run"));
-    bench.snapshots.claim(key('b')).unwrap();
+    let claim = bench.claim(&key('a')).unwrap();
+    assert!(bench.claim(&key('a')).unwrap_err().contains("another run"));
+    bench.claim(&key('b')).unwrap();
     drop(claim);
-    bench.snapshots.claim(key('a')).unwrap();
+    bench.claim(&key('a')).unwrap();
 }
 
 #[test]
 fn a_guest_that_cannot_be_kept_is_not_tried_again_until_the_host_boots() {
     let bench = bench();
-    bench.snapshots.claim(key('a')).unwrap().give_up("QEMU has no such capability");
-    assert!(bench.snapshots.claim(key('a')).unwrap_err().contains("no such capability"));
+    bench.claim(&key('a')).unwrap();
+    bench.snapshots.strike(&key('a'), Strike::Refused, "QEMU has no such capability");
+    assert!(bench.claim(&key('a')).unwrap_err().contains("no such capability"));
     let lock = bench.snapshots.dir.join(format!("{}.lock", key('a')));
-    fs::write(&lock, "another boot\nQEMU has no such capability").unwrap();
-    bench.snapshots.claim(key('a')).unwrap();
+    fs::write(&lock, fs::read_to_string(&lock).unwrap().replace(&host::boot_id(), "another-boot")).unwrap();
+    bench.claim(&key('a')).unwrap();
+}
+
+#[test]
+fn a_guest_that_hung_once_is_tried_again_and_then_no_more() {
+    let bench = bench();
+    for _ in 0..2 {
+        bench.claim(&key('a')).unwrap();
+        bench.snapshots.strike(&key('a'), Strike::Hung, "it did not answer");
+    }
+    assert!(bench.claim(&key('a')).unwrap_err().contains("did not answer"));
+}
+
+#[test]
+fn only_what_was_looked_at_is_removed() {
+    let bench = bench();
+    bench.keep(&key('a'), 4096);
+    let old = bench.find(&key('a')).unwrap().file.unwrap();
+    bench.keep(&key('a'), 4096);
+    bench.snapshots.remove(&key('a'), old);
+    let new = bench.find(&key('a')).unwrap().file.unwrap();
+    assert_ne!(old, new);
+    bench.snapshots.remove(&key('a'), new);
+    assert!(bench.find(&key('a')).is_none());
+    assert_eq!(bench.files("memory"), Vec::<PathBuf>::new());
+}
+
+/// A header that names a file elsewhere, as somebody with another user's rights might plant it.
+#[test]
+fn nothing_outside_the_folder_is_ever_touched() {
+    let bench = bench();
+    bench.keep(&key('a'), 4096);
+    let victim = bench.snapshots.dir.parent().unwrap().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    let file = bench.snapshots.state_file(&key('a'));
+    let bytes = fs::read(&file).unwrap();
+    let (header, state) = state::from_bytes(&bytes).unwrap();
+    for memory in [victim.to_str().unwrap(), "../victim"] {
+        let forged = Header { memory: memory.to_owned(), ..header.clone() };
+        fs::write(&file, state::to_bytes(&forged, state)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let unusable = bench.snapshots.find(&key('a')).unwrap_err();
+        bench.snapshots.remove(&key('a'), unusable.damaged.unwrap());
+        assert!(!file.exists());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
+}
+
+#[test]
+fn a_folder_that_is_a_link_is_not_cleared() {
+    let bench = bench();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join(format!("{}.state", key('a')));
+    fs::write(&file, "precious").unwrap();
+    fs::create_dir_all(bench.snapshots.dir.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), &bench.snapshots.dir).unwrap();
+    assert!(bench.snapshots.clear().is_err());
+    assert!(bench.snapshots.list().is_empty());
+    assert!(file.exists());
 }
 
 #[test]
@@ -117,10 +191,10 @@ fn what_others_can_write_is_not_used() {
     let bench = bench();
     bench.keep(&key('a'), 4096);
     fs::set_permissions(&bench.files("memory")[0], fs::Permissions::from_mode(0o666)).unwrap();
-    assert!(bench.why_not(&key('a')).contains("open to others"));
+    assert!(bench.why_not(&key('a')).contains("not this user's alone"));
     fs::set_permissions(&bench.snapshots.dir, fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(bench.why_not(&key('a')).contains("open to others"));
-    assert!(bench.snapshots.claim(key('b')).unwrap_err().contains("open to others"));
+    assert!(bench.why_not(&key('a')).contains("not this user's alone"));
+    assert!(bench.claim(&key('b')).unwrap_err().contains("not this user's alone"));
 }
 
 #[test]
@@ -136,7 +210,7 @@ fn the_one_that_was_used_the_longest_time_ago_goes_first() {
         file.set_modified(long_ago).unwrap();
     }
     // Being used is what counts.
-    bench.snapshots.find(&key('a')).unwrap().unwrap();
+    bench.find(&key('a')).unwrap();
     bench.keep(&key('c'), 1 << 20);
     let names: Vec<_> = bench.snapshots.list().into_iter().map(|entry| entry.name).collect();
     assert_eq!(names.len(), 2, "{names:?}");
@@ -152,15 +226,21 @@ fn what_a_dead_process_left_goes_with_the_next_that_is_kept() {
     assert_eq!(bench.files("memory").len(), 1);
     bench.keep(&key('b'), 4096);
     assert_eq!(bench.files("memory").len(), 1);
-    assert!(bench.snapshots.find(&key('b')).unwrap().is_some());
+    assert!(bench.find(&key('b')).is_some());
 }
 
 #[test]
-fn clearing_leaves_nothing_and_is_no_error_where_nothing_is() {
+fn clearing_leaves_no_guest_and_what_is_not_ours() {
     let bench = bench();
     assert_eq!(bench.snapshots.clear().unwrap(), 0);
     bench.keep(&key('a'), 1 << 20);
+    let claim = bench.claim(&key('b')).unwrap();
+    fs::write(bench.snapshots.dir.join("notes.txt"), "mine").unwrap();
     assert!(bench.snapshots.clear().unwrap() >= 1 << 20);
     assert_eq!(bench.snapshots.list(), []);
-    assert_eq!(fs::read_dir(&bench.snapshots.dir).unwrap().count(), 0);
+    let mut left: Vec<_> =
+        fs::read_dir(&bench.snapshots.dir).unwrap().map(|file| file.unwrap().file_name()).collect();
+    left.sort();
+    // A claim that is held is not taken away.
+    assert_eq!(left, [format!("{}.lock", claim.key()).as_str(), "notes.txt", ORDER]);
 }
