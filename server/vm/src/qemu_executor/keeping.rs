@@ -223,7 +223,7 @@ impl Run<'_> {
             ParkError::Refused(error) => (Some(Strike::Refused), error.to_string()),
             ParkError::Failed(error) => (None, error.to_string()),
         })?;
-        // Of the order of a quarter of a gigabyte, to the page cache: a thread that blocks is worth it, another is not.
+        // A quarter of a gigabyte into the page cache, once for each kernel.
         let written = tokio::task::block_in_place(|| keeper.claim.write(state));
         let template = written.map_err(|error| (None, error.to_string()))?;
         match self.resume(machine, prepared, &template, Start::Cold).await {
