@@ -17,7 +17,7 @@ use vmtest_guest::wire::Exit;
 
 use crate::accelerator::{self, KvmMemory};
 use crate::clock::{Clock, awake};
-use crate::decide::{self, BootEnd, Next, RunEnd};
+use crate::decide::{self, BootEnd, Next, Report, RunEnd};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind, Start};
 use crate::executor::{Executor, TargetIo};
 use crate::job::{self, Attached};
@@ -105,9 +105,28 @@ struct Run<'a> {
 struct Booted {
     live: Live,
     monitor: mpsc::UnboundedReceiver<MonitorEvent>,
-    start: Start,
-    /// Whether its command has begun.
+}
+
+/// What is known of a guest that was up, when its machine is gone.
+struct Ran {
+    end: RunEnd,
+    /// Whether its command had begun.
     began: bool,
+    report: Report,
+}
+
+/// Why there is no guest.
+enum NotUp {
+    /// It did not boot, or the user stopped it.
+    Failed(BootEnd, Report),
+    /// It could not be resumed, or kept, for this reason: its kernel may well boot.
+    BootInstead(String),
+}
+
+impl NotUp {
+    fn cancelled() -> Self {
+        Self::Failed(BootEnd::Cancelled, Report::default())
+    }
 }
 
 impl Run<'_> {
@@ -120,29 +139,22 @@ impl Run<'_> {
         // What the guest needs later than its boot is made meanwhile.
         let indexes = prepared.indexes.clone().map(|links| tokio::task::spawn_blocking(move || links.make()));
         // KVM where it works, else TCG; the first answer of the agent ends it.
-        let mut booted = self.boot(system, &prepared).await?;
+        let booted = self.boot(system, &prepared).await?;
         if let Some(indexes) = indexes {
             self.wait_for_indexes(indexes).await;
         }
         // The job carries the clock and fresh random bytes, so it is written only now. The command's own time starts when
         // the guest says that it runs; set-up belongs to the boot's limit.
-        let mut end = self.run_command(system, &prepared, &mut booted).await;
-        // The console is read to its end before the verdict: a panic may be its last words.
-        let mut began = booted.began;
-        let mut report = booted.live.end(Some(booted.monitor)).await;
+        let mut ran = self.run_to_end(system, &prepared, booted).await;
         // A guest that was resumed, and came to grief before its command began without a word of its kernel, boots instead.
-        if report.bugs.is_empty()
-            && let Some(suspect) = self.boots_after(&end, began).await
-        {
-            let reason = end.to_string();
-            booted = self.boot(system, &prepared).await?;
-            end = self.run_command(system, &prepared, &mut booted).await;
-            began = booted.began;
-            report = booted.live.end(Some(booted.monitor)).await;
-            if began {
-                suspect.convict(&reason);
+        if let Some(suspect) = self.boots_after(&ran).await {
+            let booted = self.boot(system, &prepared).await?;
+            let resumed = std::mem::replace(&mut ran, self.run_to_end(system, &prepared, booted).await);
+            if ran.began {
+                suspect.convict(&resumed.end.to_string());
             }
         }
+        let Ran { end, report, .. } = ran;
         let verdict = decide::verdict(&end, &report, self.target.fail_on_kernel_bug);
         let lost_writes = match end {
             RunEnd::Ended(exit) => lost_writes(&exit),
@@ -215,27 +227,12 @@ impl Run<'_> {
             let source = self.keeping.source(&machine, prepared).await;
             let boot_started = Instant::now();
             let booted = match source {
-                Source::Snapshot(_, template) => {
-                    match self.resume(&machine, prepared, &template, Start::Snapshot).await {
-                        Ok(booted) => Ok(booted),
-                        Err(why) => match self.not_resumed(why).await {
-                            Ok(()) => continue,
-                            Err(end) => Err((end, decide::Report::default())),
-                        },
-                    }
-                }
+                Source::Snapshot(template) => self.resume_kept(&machine, prepared, &template).await,
                 Source::BootAndKeep(keeper) => {
                     let beginning = Beginning::BootToBeKept(&keeper.claim);
                     match self.boot_once(&machine, prepared, accelerator, beginning).await {
-                        Ok(booted) => match self.keep(&machine, prepared, booted, keeper).await {
-                            Ok(booted) => Ok(booted),
-                            Err(None) => Err((BootEnd::Cancelled, decide::Report::default())),
-                            Err(Some(sentence)) => {
-                                self.boot_instead(sentence).await;
-                                continue;
-                            }
-                        },
-                        Err(end) => Err(end),
+                        Ok(booted) => self.keep(&machine, prepared, booted, keeper).await,
+                        Err(not_up) => Err(not_up),
                     }
                 }
                 Source::Boot => self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await,
@@ -248,17 +245,21 @@ impl Run<'_> {
                     }
                     self.durations.boot = started.elapsed();
                     let seconds = boot_started.elapsed().as_secs_f64();
+                    let cold_because = self.keeping.cold_because();
                     self.say(EventKind::Booted {
                         seconds,
                         accelerator,
-                        start: booted.start,
-                        cold_because: self.keeping.cold_because(),
+                        start: if cold_because.is_some() { Start::Cold } else { Start::Snapshot },
+                        cold_because,
                         share: ShareKind::NineP,
                     })
                     .await;
                     return Ok(booted);
                 }
-                Err((end, report)) => {
+                Err(NotUp::BootInstead(reason)) => {
+                    self.boot_instead(reason).await;
+                }
+                Err(NotUp::Failed(end, report)) => {
                     self.durations.boot = started.elapsed();
                     // What the user chose is not replaced.
                     let judged_as = chosen.map_or(accelerator, |_| Accelerator::Tcg);
@@ -318,22 +319,24 @@ impl Run<'_> {
         prepared: &Prepared,
         accelerator: Accelerator,
         beginning: Beginning<'_>,
-    ) -> Result<Booted, (BootEnd, decide::Report)> {
+    ) -> Result<Booted, NotUp> {
         let started =
             Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events).await;
         let mut live = match started {
             Ok(live) => live,
-            Err(error) => return Err((BootEnd::NotStarted(error.to_string()), decide::Report::default())),
+            Err(error) => {
+                return Err(NotUp::Failed(BootEnd::NotStarted(error.to_string()), Report::default()));
+            }
         };
         let mut monitor = None;
         let end = match self.wait_for_agent(&mut live, &mut monitor, accelerator).await {
             Ok(()) => match monitor {
-                Some(monitor) => return Ok(Booted { live, monitor, start: Start::Cold, began: false }),
+                Some(monitor) => return Ok(Booted { live, monitor }),
                 None => BootEnd::Unreachable("the agent answered before the monitor".to_owned()),
             },
             Err(end) => end,
         };
-        Err((end, live.end(monitor).await))
+        Err(NotUp::Failed(end, live.end(monitor).await))
     }
 
     async fn wait_for_agent(
@@ -398,13 +401,21 @@ impl Run<'_> {
         })
     }
 
-    /// Hands the job over and waits for the end of the command, whatever it may be.
+    /// Runs the command in a guest that is up, and ends the machine.
+    async fn run_to_end(&mut self, system: &KernelSystem, prepared: &Prepared, booted: Booted) -> Ran {
+        let Booted { mut live, monitor } = booted;
+        let (end, began) = self.run_command(system, prepared, &mut live).await;
+        // The console is read to its end before the verdict: a panic may be its last words.
+        Ran { end, began, report: live.end(Some(monitor)).await }
+    }
+
+    /// Hands the job over and waits for the end of the command, whatever it may be; whether the command had begun.
     async fn run_command(
         &mut self,
         system: &KernelSystem,
         prepared: &Prepared,
-        booted: &mut Booted,
-    ) -> RunEnd {
+        live: &mut Live,
+    ) -> (RunEnd, bool) {
         if self.target.command != Command::Interactive {
             self.io.terminal = None;
         }
@@ -421,11 +432,11 @@ impl Run<'_> {
         let mut clock = Clock::new(setup_limit, self.target.timeout);
         let job = match job::job(self.target, system, &prepared.project, &prepared.shares, attached) {
             Ok(job) => job,
-            Err(error) => return RunEnd::SetupFailed(format!("cannot prepare the job: {error}")),
+            Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), false),
         };
         let mut typing = None;
         let end = {
-            let Booted { live: Live { process, agent, control, input, .. }, began, .. } = booted;
+            let Live { process, agent, control, input, .. } = live;
             let cancel = &self.io.cancel;
             let mut hand_over = Some(Box::pin(agent.hand_over(&job)));
             loop {
@@ -435,7 +446,6 @@ impl Run<'_> {
                     said = control.recv() => match said {
                         Some(Control::Started) => {
                             clock.command_started();
-                            *began = true;
                             // Not before: what is typed is the command's, and a guest that fails has none.
                             let ends = self.io.terminal.take().zip(input.take());
                             typing = ends.map(|(terminal, input)| Typing::start(terminal, input));
@@ -463,7 +473,7 @@ impl Run<'_> {
         };
         drop(typing);
         clock.stop(&mut self.durations);
-        end
+        (end, clock.has_command_begun())
     }
 }
 

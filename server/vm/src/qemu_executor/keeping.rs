@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{Booted, Run};
+use super::{Booted, NotUp, Ran, Run};
 use crate::clock::awake;
-use crate::decide::{self, BootEnd, RunEnd};
-use crate::event::{EventKind, Start};
+use crate::decide;
+use crate::event::EventKind;
 use crate::live::{Beginning, Live, ParkError};
 use crate::prepare::Prepared;
 use crate::qemu::machine::Machine;
@@ -36,7 +36,7 @@ pub(super) struct Keeping {
 /// Where a guest comes from.
 pub(super) enum Source {
     /// It was kept.
-    Snapshot(Key, Template),
+    Snapshot(Template),
     /// It boots, and is kept.
     BootAndKeep(Keeper),
     /// It boots.
@@ -52,7 +52,7 @@ pub(super) struct Keeper {
 }
 
 /// Why a guest was not resumed.
-pub(super) enum NotResumed {
+enum NotResumed {
     Cancelled,
     /// QEMU cannot take it, and never will.
     Refused(String),
@@ -92,8 +92,8 @@ impl Keeping {
             (Source::Boot, Some(why))
         };
         self.cold_because = because;
-        if let Source::Snapshot(key, template) = &source {
-            self.resumed_from = Some((key.clone(), template.file));
+        if let Source::Snapshot(template) = &source {
+            self.resumed_from = Some((template.key.clone(), template.file));
         }
         source
     }
@@ -113,6 +113,13 @@ impl Keeping {
         if let Some(publishing) = self.publishing.take() {
             // A guest that is not kept boots again, no more.
             let _ = publishing.await;
+        }
+    }
+
+    /// Forgets a kept guest that is of no use.
+    fn remove(&self, template: &Template) {
+        if let (Some(snapshots), Some(file)) = (&self.snapshots, template.file) {
+            snapshots.remove(&template.key, file);
         }
     }
 
@@ -151,7 +158,7 @@ fn find_or_claim(
     let kernel = Identity::of(&File::open(&machine.kernel)?)?;
     let key = Key::new(machine, qemu, initramfs)?;
     let because = match snapshots.find(&key) {
-        Ok(Some(template)) => return Ok((Source::Snapshot(key, template), None)),
+        Ok(Some(template)) => return Ok((Source::Snapshot(template), None)),
         Ok(None) => "there is no snapshot yet".to_owned(),
         Err(unusable) => {
             if let Some(file) = unusable.damaged {
@@ -166,7 +173,7 @@ fn find_or_claim(
     };
     // Another run may have kept it between the look and the claim.
     if let Ok(Some(template)) = snapshots.find(&key) {
-        return Ok((Source::Snapshot(key, template), None));
+        return Ok((Source::Snapshot(template), None));
     }
     Ok((Source::BootAndKeep(Keeper { snapshots, claim, kernel }), Some(because)))
 }
@@ -178,25 +185,23 @@ impl Run<'_> {
         self.keeping.give_up(sentence)
     }
 
-    /// Keeps a guest that has booted, and goes on with what was kept: so it is tried before it has a name. The error is one
-    /// sentence, or none when the user stopped it.
+    /// Keeps a guest that has booted, and goes on with what was kept: so it is tried before it has a name.
     pub(super) async fn keep(
         &mut self,
         machine: &Machine,
         prepared: &Prepared,
         booted: Booted,
         keeper: Keeper,
-    ) -> Result<Booted, Option<String>> {
+    ) -> Result<Booted, NotUp> {
         let cancel = self.io.cancel.clone();
         let kept = tokio::select! {
             kept = self.park_and_resume(machine, prepared, booted, &keeper) => kept,
-            () = cancel.cancelled() => return Err(None),
+            () = cancel.cancelled() => return Err(NotUp::cancelled()),
         };
         match kept {
             Ok((template, resumed)) => {
-                if File::open(&machine.kernel).and_then(|file| Identity::of(&file)).ok().as_ref()
-                    == Some(&keeper.kernel)
-                {
+                let kernel = File::open(&machine.kernel).and_then(|file| Identity::of(&file));
+                if kernel.is_ok_and(|kernel| kernel == keeper.kernel) {
                     self.keeping.publish(keeper, prepared.release.clone(), template);
                 }
                 Ok(resumed)
@@ -205,9 +210,28 @@ impl Run<'_> {
                 if let Some(strike) = strike {
                     keeper.snapshots.strike(keeper.claim.key(), strike, &reason);
                 }
-                Err(Some(format!("the guest could not be kept: {reason}")))
+                Err(NotUp::BootInstead(format!("the guest could not be kept: {reason}")))
             }
         }
+    }
+
+    /// Resumes a guest that was kept. One that QEMU refuses is kept no longer.
+    pub(super) async fn resume_kept(
+        &self,
+        machine: &Machine,
+        prepared: &Prepared,
+        template: &Template,
+    ) -> Result<Booted, NotUp> {
+        let reason = match self.resume(machine, prepared, template).await {
+            Ok(booted) => return Ok(booted),
+            Err(NotResumed::Cancelled) => return Err(NotUp::cancelled()),
+            Err(NotResumed::Refused(reason)) => {
+                self.keeping.remove(template);
+                reason
+            }
+            Err(NotResumed::Hung(reason)) => reason,
+        };
+        Err(NotUp::BootInstead(format!("the snapshot could not be used: {reason}")))
     }
 
     async fn park_and_resume(
@@ -226,7 +250,7 @@ impl Run<'_> {
         // A quarter of a gigabyte into the page cache, once for each kernel.
         let written = tokio::task::block_in_place(|| keeper.claim.write(state));
         let template = written.map_err(|error| (None, error.to_string()))?;
-        match self.resume(machine, prepared, &template, Start::Cold).await {
+        match self.resume(machine, prepared, &template).await {
             Ok(resumed) => Ok((template, resumed)),
             Err(NotResumed::Refused(reason)) => Err((Some(Strike::Refused), reason)),
             Err(NotResumed::Hung(reason)) => Err((Some(Strike::Hung), reason)),
@@ -235,12 +259,11 @@ impl Run<'_> {
     }
 
     /// Starts QEMU with a guest that was kept, and waits for the agent's first answer.
-    pub(super) async fn resume(
+    async fn resume(
         &self,
         machine: &Machine,
         prepared: &Prepared,
         template: &Template,
-        start: Start,
     ) -> Result<Booted, NotResumed> {
         let beginning = Beginning::Resume(template);
         let mut live = Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events)
@@ -261,7 +284,7 @@ impl Run<'_> {
             answered = answered => answered.map_err(|error| NotResumed::Refused(error.to_string())),
         };
         match answered {
-            Ok(monitor) => Ok(Booted { live, monitor, start, began: false }),
+            Ok(monitor) => Ok(Booted { live, monitor }),
             Err(NotResumed::Refused(reason)) => {
                 // QEMU's own words say more than that it is gone.
                 let report = live.end(None).await;
@@ -274,26 +297,15 @@ impl Run<'_> {
         }
     }
 
-    /// A kept guest that was not resumed: the run goes on without, or is over.
-    pub(super) async fn not_resumed(&mut self, why: NotResumed) -> Result<(), BootEnd> {
-        let (reason, is_refused) = match why {
-            NotResumed::Cancelled => return Err(BootEnd::Cancelled),
-            NotResumed::Refused(reason) => (reason, true),
-            NotResumed::Hung(reason) => (reason, false),
-        };
-        let suspect = self.boot_instead(format!("the snapshot could not be used: {reason}")).await;
-        if is_refused && let Some(Suspect { snapshots, key, file: Some(file) }) = suspect {
-            snapshots.remove(&key, file);
-        }
-        Ok(())
-    }
-
-    /// Whether a guest that came to its end before its command began has to boot instead: what it was resumed from may be at
-    /// fault.
-    pub(super) async fn boots_after(&mut self, end: &RunEnd, began: bool) -> Option<Suspect> {
-        if !self.keeping.is_resumed() || !decide::was_resumed_in_vain(end, began) {
+    /// What a guest was resumed from that came to its end before its command began: it may be at fault, so another boots.
+    pub(super) async fn boots_after(&mut self, ran: &Ran) -> Option<Suspect> {
+        let Ran { end, began, report } = ran;
+        if !self.keeping.is_resumed() || !report.bugs.is_empty() || !decide::was_resumed_in_vain(end, *began)
+        {
             return None;
         }
+        // One that this run has kept has its name then, by which it can be found.
+        self.keeping.settle().await;
         self.boot_instead(format!("the snapshot could not be used: its guest was not set up ({end})")).await
     }
 }

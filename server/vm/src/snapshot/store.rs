@@ -12,9 +12,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
-use tokio::net::{UnixListener, UnixStream};
-
 use nix::unistd::{Whence, geteuid, linkat, lseek};
+use tokio::net::{UnixListener, UnixStream};
 
 use super::Key;
 use super::state::{self, Header, Identity};
@@ -41,6 +40,8 @@ pub struct Snapshots {
 /// A parked guest that any number of machines can resume.
 #[derive(Debug)]
 pub(crate) struct Template {
+    /// What it was kept under.
+    pub(crate) key: Key,
     /// Its memory: to be mapped privately, never written.
     pub(crate) memory: File,
     /// The state of its devices.
@@ -86,7 +87,7 @@ impl Claim {
         let memory = File::from(self.memory.try_clone()?);
         self.copy.set_len(memory.metadata()?.size())?;
         copy_sparse(&memory, &self.copy)?;
-        Ok(Template { memory: self.copy.try_clone()?, state, file: None })
+        Ok(Template { key: self.key.clone(), memory: self.copy.try_clone()?, state, file: None })
     }
 }
 
@@ -193,7 +194,7 @@ impl Snapshots {
         }
         // So that it is not the next to go.
         let _ = file.set_modified(SystemTime::now());
-        Ok(Some(Template { memory, state: state.to_vec(), file: Some(id) }))
+        Ok(Some(Template { key: key.clone(), memory, state: state.to_vec(), file: Some(id) }))
     }
 
     /// Takes the right to keep a guest with so much memory, and everything that may be missing for it; the error says what is.
@@ -484,7 +485,7 @@ fn struck_out<'a>(known: &'a str, boot_id: &str) -> Option<&'a str> {
 }
 
 /// Memory for a guest that may be kept.
-pub(crate) fn guest_memory(bytes: u64) -> io::Result<OwnedFd> {
+fn guest_memory(bytes: u64) -> io::Result<OwnedFd> {
     // Beyond it the kernel sends a signal that would end us.
     let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
     if limit < bytes {
