@@ -77,7 +77,7 @@ impl Monitor {
 
     /// Whether QEMU says that the processor itself failed.
     pub(crate) async fn internal_error(&self) -> bool {
-        let status = self.service.execute(qmp::query_status {}).await;
+        let status = self.execute(qmp::query_status {}).await;
         status.is_ok_and(|status| status.status == RunState::internal_error)
     }
 
@@ -87,7 +87,7 @@ impl Monitor {
         self.execute(qmp::stop {}).await?;
         self.leave_memory_alone().await?;
         let uri = Some(format!("unix:{socket}"));
-        self.execute(qmp::migrate { channels: None, detach: None, resume: None, uri }).await
+        self.execute(qmp::migrate { channels: None, detach: None, resume: None, uri }).await.map(drop)
     }
 
     /// Has QEMU take the state of its devices from the socket `state`, which it has inherited. [`MonitorEvent::Migrated`] says
@@ -95,34 +95,84 @@ impl Monitor {
     pub(crate) async fn load(&self, state: RawFd) -> io::Result<()> {
         self.leave_memory_alone().await?;
         let uri = Some(format!("fd:{state}"));
-        self.execute(qmp::migrate_incoming { channels: None, exit_on_error: None, uri }).await
+        self.execute(qmp::migrate_incoming { channels: None, exit_on_error: None, uri }).await.map(drop)
     }
 
     /// Memory in a shared file stays in its file; only the devices travel.
     async fn leave_memory_alone(&self) -> io::Result<()> {
         let on = |capability| MigrationCapabilityStatus { capability, state: true };
         let capabilities = vec![on(MigrationCapability::events), on(MigrationCapability::x_ignore_shared)];
-        self.execute(qmp::migrate_set_capabilities { capabilities }).await
+        self.execute(qmp::migrate_set_capabilities { capabilities }).await.map(drop)
     }
 
     /// Lets the guest run.
     pub(crate) async fn resume(&self) -> io::Result<()> {
-        self.execute(qmp::cont {}).await
+        self.execute(qmp::cont {}).await.map(drop)
     }
 
-    async fn execute<C: qmp::QmpCommand<Ok = qapi::Empty>>(&self, command: C) -> io::Result<()> {
-        self.service.execute(command).await.map(drop).map_err(io::Error::other)
+    /// A command that nobody waits for any more is carried out all the same, and the next one waits for its answer: QEMU takes
+    /// one at a time, and `qapi` panics where there are two.
+    async fn execute<C: qmp::QmpCommand + Send + 'static>(&self, command: C) -> io::Result<C::Ok>
+    where
+        C::Ok: Send,
+    {
+        tokio::spawn(self.service.execute(command)).await?.map_err(io::Error::other)
     }
 
     /// Asks QEMU to leave.
     pub(crate) async fn quit(&self) {
         // It may leave before it answers.
-        let _ = self.service.execute(qmp::quit {}).await;
+        let _ = self.execute(qmp::quit {}).await;
     }
 }
 
 impl Drop for Monitor {
     fn drop(&mut self) {
         self.reader.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_was_given_up_does_not_get_in_the_way_of_the_next() {
+        const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}"#;
+        let (ours, qemus) = UnixStream::pair().unwrap();
+        let (read, mut write) = qemus.into_split();
+        let mut commands = BufReader::new(read).lines();
+        let (taken, given_up) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+        let qemu = async {
+            let mut answer =
+                async |text: &str| write.write_all(format!("{text}\n").as_bytes()).await.unwrap();
+            let mut command = async |name: &str| {
+                let line = commands.next_line().await.unwrap().unwrap();
+                assert!(line.contains(&format!("\"{name}\"")), "{line}");
+            };
+            answer(GREETING).await;
+            command("qmp_capabilities").await;
+            answer(r#"{"return": {}}"#).await;
+            command("cont").await;
+            taken.notify_one();
+            given_up.notified().await;
+            answer(r#"{"return": {}}"#).await;
+            command("query-status").await;
+            answer(r#"{"return": {"running": false, "singlestep": false, "status": "internal-error"}}"#)
+                .await;
+        };
+        let vmtest = async {
+            let (monitor, _events) = Monitor::connect(ours).await.unwrap();
+            tokio::select! {
+                _ = monitor.resume() => panic!("it was not answered"),
+                () = taken.notified() => {}
+            }
+            given_up.notify_one();
+            monitor.internal_error().await
+        };
+        let ((), internal_error) = tokio::join!(qemu, vmtest);
+        assert!(internal_error);
     }
 }
