@@ -85,9 +85,8 @@ pub(crate) struct RunArgs {
     /// Stop everything when the first target does not pass
     #[arg(long)]
     pub(crate) fail_fast: bool,
-    /// Boot every kernel instead of resuming a kept state
-    #[arg(long)]
-    pub(crate) cold: bool,
+    #[command(flatten)]
+    pub(crate) guests: GuestArgs,
     /// Replace a key of vmtest.toml in every target that runs, such as `vm.num_cpus=4`
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
@@ -207,6 +206,29 @@ pub(crate) struct ListArgs {
     pub(crate) format: ListFormat,
 }
 
+/// How guests are made, whatever runs in them.
+#[derive(Debug, Default, Args)]
+pub(crate) struct GuestArgs {
+    /// Boot kernels instead of resuming kept states
+    #[arg(long)]
+    pub(crate) cold: bool,
+    /// How directories reach the guest, instead of the best that works
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub(crate) share: Option<ShareBy>,
+}
+
+/// How directories reach a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShareBy {
+    /// QEMU's own server.
+    #[value(name = "9p")]
+    NineP,
+    /// A virtiofsd for each.
+    Virtiofs,
+    /// By virtiofs what the guest can write, by 9p the rest.
+    Mixed,
+}
+
 /// `shell`.
 #[derive(Debug, Args)]
 pub(crate) struct ShellArgs {
@@ -218,9 +240,8 @@ pub(crate) struct ShellArgs {
     config: Option<PathBuf>,
     #[command(flatten)]
     one_liner: OneLiner,
-    /// Boot the kernel instead of resuming a kept state
-    #[arg(long)]
-    cold: bool,
+    #[command(flatten)]
+    guests: GuestArgs,
     /// Replace a key of vmtest.toml
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Setting>,
@@ -354,7 +375,7 @@ impl ShellArgs {
             timeout: None,
             partition: None,
             fail_fast: false,
-            cold: self.cold,
+            guests: self.guests,
             set,
             format: Format::Human,
             junit: None,

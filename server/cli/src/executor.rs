@@ -4,12 +4,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vmtest_vm::QemuExecutor;
+use vmtest_vm::event::ShareKind;
 use vmtest_vm::executor::Executor;
 
-/// The executor of this build; a cold one boots every guest.
-pub(crate) fn executor(cold: bool) -> Arc<dyn Executor> {
-    let executor = QemuExecutor::new(&cache());
-    Arc::new(if cold { executor.cold() } else { executor })
+use crate::args::{GuestArgs, ShareBy};
+
+/// The executor of this build.
+pub(crate) fn executor(guests: &GuestArgs) -> Arc<dyn Executor> {
+    let mut executor = QemuExecutor::new(&cache());
+    if guests.cold {
+        executor = executor.cold();
+    }
+    if let Some(how) = guests.share {
+        executor = executor.share_by(match how {
+            ShareBy::NineP => ShareKind::NineP,
+            ShareBy::Virtiofs => ShareKind::Virtiofs,
+            ShareBy::Mixed => ShareKind::Mixed,
+        });
+    }
+    Arc::new(executor)
 }
 
 /// Where what can be made again is kept.

@@ -161,7 +161,7 @@ fn every_name_of_a_value_is_on_the_page() {
     let names = [
         serde_json::to_value([Accelerator::Kvm, Accelerator::Tcg]),
         serde_json::to_value([Start::Cold, Start::Snapshot]),
-        serde_json::to_value([ShareKind::NineP, ShareKind::Virtiofs]),
+        serde_json::to_value([ShareKind::NineP, ShareKind::Virtiofs, ShareKind::Mixed]),
         serde_json::to_value([OutputStream::Stdout, OutputStream::Stderr]),
     ];
     for name in names.into_iter().flat_map(|list| list.unwrap().as_array().cloned().unwrap()) {

@@ -16,7 +16,7 @@ use nix::unistd::{chdir, chroot};
 use vmtest_guest::wire::{Bind, Job, RootAccess};
 
 use crate::sentence::{Result, Saying as _};
-use crate::setup::{RESOLV_CONF, ROOT, share_point};
+use crate::setup::{RESOLV_CONF, ROOT, root_point, share_point};
 
 /// Where kernel modules are.
 const MODULES: &str = "/lib/modules";
@@ -52,6 +52,7 @@ impl Sources {
         let tags = job.shares.iter().map(|share| &share.tag);
         let shares = tags
             .map(|tag| Ok((tag.clone(), open_path(&share_point(tag))?)))
+            .chain([Ok((job.root.tag.clone(), open_path(root_point(job.root.access))?))])
             .collect::<Result<BTreeMap<_, _>>>()?;
         let resolv_conf = job.network.as_ref().map(|_| open_path(Path::new(RESOLV_CONF))).transpose()?;
         Ok(Self { shares, resolv_conf })

@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
-use vmtest_guest::wire::{Frame, JOB_DIR, JOB_FILE, Job, Network, RootAccess, Share};
+use vmtest_guest::wire::{FileSystem, Frame, JOB_DIR, JOB_FILE, Job, Network, RootAccess, Share};
 
 use crate::children::Children;
 use crate::ports::Stream;
@@ -139,10 +139,10 @@ pub(crate) struct Shares {
 pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
     let upper = mount_root(job, stream)?.then(|| File::open(UPPER)).transpose().saying(UPPER)?;
     let mut shares = Shares { writable: Vec::new(), upper };
-    for Share { tag, writable } in &job.shares {
+    for Share { tag, file_system, writable } in &job.shares {
         let writable = *writable;
         let point = share_point(tag);
-        mount_9p(tag, &point, writable)?;
+        mount_share(*file_system, tag, &point, writable)?;
         if writable {
             let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             shares.writable.push(open(&point, flags, Mode::empty()).saying(point.display())?);
@@ -160,16 +160,21 @@ pub(crate) fn share_point(tag: &str) -> PathBuf {
     Path::new(SHARES).join(tag)
 }
 
+/// Where the root share is mounted, before anything covers it.
+pub(crate) fn root_point(access: RootAccess) -> &'static Path {
+    Path::new(if access == RootAccess::Writable { ROOT } else { LOWER })
+}
+
 /// Returns whether the root is an overlay.
 fn mount_root(job: &Job, stream: &mut Stream) -> Result<bool> {
     for dir in [ROOT, LOWER, SCRATCH] {
         fs::create_dir_all(dir).saying(format_args!("cannot create {dir}"))?;
     }
-    if job.root.access == RootAccess::Writable {
-        mount_9p(&job.root.tag, Path::new(ROOT), true)?;
+    let writable = job.root.access == RootAccess::Writable;
+    mount_share(job.root.file_system, &job.root.tag, root_point(job.root.access), writable)?;
+    if writable {
         return Ok(false);
     }
-    mount_9p(&job.root.tag, Path::new(LOWER), false)?;
     mount(Some("scratch"), SCRATCH, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
         .saying("cannot mount a tmpfs (the kernel needs CONFIG_TMPFS=y)")?;
     let work = format!("{SCRATCH}/work");
@@ -194,20 +199,36 @@ fn mount_root(job: &Job, stream: &mut Stream) -> Result<bool> {
     }
 }
 
-/// Mounts the 9p share `tag`. What the guest cannot write is cached without asking the host again; what it can is kept
-/// coherent.
-fn mount_9p(tag: &str, point: &Path, writable: bool) -> Result<()> {
+/// Mounts the share `tag`.
+fn mount_share(file_system: FileSystem, tag: &str, point: &Path, writable: bool) -> Result<()> {
     fs::create_dir_all(point).saying(point.display())?;
-    let cache = if writable { "mmap" } else { "loose" };
-    // 512000 is what the virtio transport carries at most.
-    let options = format!("trans=virtio,version=9p2000.L,msize=512000,cache={cache}");
     let flags = if writable { MsFlags::empty() } else { MsFlags::MS_RDONLY };
-    mount(Some(tag), point, Some("9p"), flags, Some(options.as_str())).map_err(|error| {
-        let why = match error {
-            Errno::ENODEV => ": the kernel has no 9p file system (CONFIG_9P_FS)",
-            Errno::ENOENT | Errno::EINVAL | Errno::EPROTONOSUPPORT => {
+    let mounted = match file_system {
+        FileSystem::NineP => {
+            // What the guest cannot write is cached without asking the host again; what it can is kept coherent.
+            let cache = if writable { "mmap" } else { "loose" };
+            // 512000 is what the virtio transport carries at most.
+            let options = format!("trans=virtio,version=9p2000.L,msize=512000,cache={cache}");
+            mount(Some(tag), point, Some("9p"), flags, Some(options.as_str()))
+        }
+        // How much is cached is the daemon's decision.
+        FileSystem::Virtiofs => {
+            let mount = || mount(Some(tag), point, Some("virtiofs"), flags, None::<&str>);
+            // Its device came after the boot. This finds it, or waits until the kernel has found it by itself (hot plug).
+            mount().or_else(|error| match fs::write("/sys/bus/pci/rescan", "1") {
+                Ok(()) if error == Errno::EINVAL => mount(),
+                _ => Err(error),
+            })
+        }
+    };
+    mounted.map_err(|error| {
+        let why = match (file_system, error) {
+            (FileSystem::NineP, Errno::ENODEV) => ": the kernel has no 9p file system (CONFIG_9P_FS)",
+            (FileSystem::NineP, Errno::ENOENT | Errno::EINVAL | Errno::EPROTONOSUPPORT) => {
                 ": the kernel has no 9p transport over virtio (CONFIG_NET_9P_VIRTIO)"
             }
+            (FileSystem::Virtiofs, Errno::ENODEV) => ": the kernel has no virtiofs (CONFIG_VIRTIO_FS)",
+            (FileSystem::Virtiofs, Errno::EINVAL) => ": the kernel does not see its device",
             _ => "",
         };
         format!("cannot mount the share `{tag}`: {error}{why}")

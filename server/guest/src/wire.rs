@@ -49,11 +49,22 @@ pub struct Job {
     pub command: CommandSpec,
 }
 
+/// The kernel's client for a directory of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileSystem {
+    /// QEMU serves it. The device is there when the kernel boots.
+    NineP,
+    /// A daemon serves it. The device came after the boot, and before the job.
+    Virtiofs,
+}
+
 /// The share that becomes `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
-    /// The 9p mount tag.
+    /// The mount tag.
     pub tag: String,
+    /// What it is mounted as.
+    pub file_system: FileSystem,
     /// What the guest's writes do.
     pub access: RootAccess,
 }
@@ -72,8 +83,10 @@ pub enum RootAccess {
 /// A directory of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// The 9p mount tag.
+    /// The mount tag.
     pub tag: String,
+    /// What it is mounted as.
+    pub file_system: FileSystem,
     /// Whether writes reach the host.
     pub writable: bool,
 }
@@ -400,8 +413,8 @@ mod tests {
             entropy: vec![7; 32],
             hostname: "host".into(),
             umask: 0o22,
-            root: Root { tag: "root".into(), access: RootAccess::Overlay },
-            shares: vec![Share { tag: "project".into(), writable: true }],
+            root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: RootAccess::Overlay },
+            shares: vec![Share { tag: "project".into(), file_system: FileSystem::Virtiofs, writable: true }],
             binds: vec![Bind {
                 tag: "project".into(),
                 inside: "a".into(),

@@ -175,6 +175,9 @@ pub enum ShareKind {
     /// A virtiofsd for each share.
     #[serde(rename = "virtiofs")]
     Virtiofs,
+    /// By virtiofs what the guest can write, by 9p the rest.
+    #[serde(rename = "mixed")]
+    Mixed,
 }
 
 /// How a target ended. In JSON with a `headline` beside the verdict, so that all who show it say the same.

@@ -110,6 +110,11 @@ pub fn qemu_cure(target: &Target, manager: Option<Manager>) -> String {
     }
 }
 
+/// The server of files for guests.
+pub fn find_virtiofsd() -> Option<PathBuf> {
+    in_path("virtiofsd", &["/usr/libexec", "/usr/lib", "/usr/lib/qemu", "/usr/lib/kvm"])
+}
+
 /// The program in `PATH`, else in one of `places`, where daemons are.
 pub fn in_path(program: impl AsRef<Path>, places: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

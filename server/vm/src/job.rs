@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vmtest_config::{Command, InheritEnv, KernelSystem, RootAccess, Target};
-use vmtest_guest::wire::{self, Bind, CommandSpec, Job, Network, Share, Stdio};
+use vmtest_guest::wire::{self, Bind, CommandSpec, FileSystem, Job, Network, Share, Stdio};
 
+use crate::event::ShareKind;
 use crate::executor::WindowSize;
 use crate::modules::Index;
 use crate::qemu::machine::ShareDevice;
@@ -25,9 +26,11 @@ const SYSTEM_PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// What is shared with the guest, and where it appears there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shares {
-    /// QEMU's exports; the root comes first.
+    /// How they reach the guest.
+    pub(crate) kind: ShareKind,
+    /// What can be mounted; the root comes first.
     pub(crate) devices: Vec<ShareDevice>,
     /// Places in the guest, a parent before its child.
     pub(crate) binds: Vec<Bind>,
@@ -40,8 +43,9 @@ impl Shares {
         system: &KernelSystem,
         project: &Path,
         modules: Option<(&str, &Index)>,
+        kind: ShareKind,
     ) -> Self {
-        let mut shares = Self::default();
+        let mut shares = Self { kind, devices: Vec::new(), binds: Vec::new() };
         let root_is_host = system.rootfs == Path::new("/");
         shares.export("root", &system.rootfs, system.root_access == RootAccess::Writable);
         // A project at / is the whole host: its writes are the root's, and only `rw` lets those through.
@@ -53,39 +57,70 @@ impl Shares {
         }
         for (number, mount) in target.vm.mounts.iter().enumerate() {
             let tag = format!("mount{number}");
-            shares.export(&tag, &mount.host_path, mount.writable);
-            shares.bind(&tag, &mount.guest_path);
+            if mount.writable {
+                shares.export(&tag, &mount.host_path, true);
+                shares.bind(&tag, &mount.guest_path);
+            } else {
+                shares.show(system, &tag, &mount.host_path, Path::new(""), &mount.guest_path, false);
+            }
         }
         if let Some((release, outcome)) = modules {
-            shares.add_modules(release, outcome, &system.rootfs);
+            shares.show_modules(release, outcome, system);
         }
         // A parent sorts before its child; places at the same depth do not matter to each other.
         shares.binds.sort_by(|one, other| Path::new(&one.point).cmp(Path::new(&other.point)));
         shares
     }
 
-    fn add_modules(&mut self, release: &str, index: &Index, rootfs: &Path) {
+    fn show_modules(&mut self, release: &str, index: &Index, system: &KernelSystem) {
         let point = Path::new("/lib/modules").join(release);
         match index {
             Index::AsIs { dir } => {
-                let there = [rootfs.join("lib/modules"), rootfs.join("usr/lib/modules")];
+                let there = [system.rootfs.join("lib/modules"), system.rootfs.join("usr/lib/modules")];
                 if !there.iter().any(|place| dir == &place.join(release)) {
-                    self.export("modules", dir, false);
-                    self.add_bind("modules", Path::new(""), &point, true);
+                    self.show(system, "modules", dir, Path::new(""), &point, true);
                 }
             }
             Index::Links(links) => {
-                self.export("modules", &links.share, false);
-                self.add_bind("modules", &links.inside, &point, true);
-                self.export("module-files", &links.links_into, false);
-                self.add_bind("module-files", Path::new(""), &links.links_into, true);
+                self.show(system, "modules", &links.share, &links.inside, &point, true);
+                let files = &links.links_into;
+                self.show(system, "module-files", files, Path::new(""), files, true);
             }
             Index::NotPossible { .. } => {}
         }
     }
 
+    /// Puts a directory that the guest cannot write in its place: by the root share, where that has it, because each device of
+    /// its own takes a guest tenths of a second.
+    fn show(
+        &mut self,
+        system: &KernelSystem,
+        tag: &str,
+        path: &Path,
+        inside: &Path,
+        point: &Path,
+        optional: bool,
+    ) {
+        let in_root = if system.rootfs == Path::new("/") && system.root_access != RootAccess::Writable {
+            // A symbolic link would lead elsewhere in the guest.
+            std::fs::canonicalize(path).ok()
+        } else {
+            None
+        };
+        if let Some(in_root) = in_root.as_deref().and_then(|path| path.strip_prefix("/").ok()) {
+            self.add_bind("root", &in_root.join(inside), point, optional);
+        } else {
+            self.export(tag, path, false);
+            self.add_bind(tag, inside, point, optional);
+        }
+    }
+
     fn export(&mut self, tag: &str, path: &Path, writable: bool) {
-        self.devices.push(ShareDevice { tag: tag.to_owned(), path: path.to_owned(), writable });
+        let file_system = match (self.kind, writable) {
+            (ShareKind::NineP, _) | (ShareKind::Mixed, false) => FileSystem::NineP,
+            (ShareKind::Virtiofs, _) | (ShareKind::Mixed, true) => FileSystem::Virtiofs,
+        };
+        self.devices.push(ShareDevice { tag: tag.to_owned(), path: path.to_owned(), file_system, writable });
     }
 
     fn bind(&mut self, tag: &str, point: &Path) {
@@ -119,6 +154,7 @@ pub(crate) fn job(
 ) -> io::Result<Job> {
     let mut entropy = vec![0; 64];
     File::open("/dev/urandom")?.read_exact(&mut entropy)?;
+    let (root, others) = shares.devices.split_first().expect("the root comes first");
     let cwd: OsString = if system.rootfs == Path::new("/") { project.into() } else { "/".into() };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Job {
@@ -127,18 +163,21 @@ pub(crate) fn job(
         hostname: nix::unistd::gethostname().unwrap_or_else(|_| "vmtest".into()),
         umask: umask(),
         root: wire::Root {
-            tag: "root".to_owned(),
+            tag: root.tag.clone(),
+            file_system: root.file_system,
             access: match system.root_access {
                 RootAccess::Overlay => wire::RootAccess::Overlay,
                 RootAccess::ReadOnly => wire::RootAccess::ReadOnly,
                 RootAccess::Writable => wire::RootAccess::Writable,
             },
         },
-        shares: shares
-            .devices
+        shares: others
             .iter()
-            .filter(|device| device.tag != "root")
-            .map(|device| Share { tag: device.tag.clone(), writable: device.writable })
+            .map(|device| Share {
+                tag: device.tag.clone(),
+                file_system: device.file_system,
+                writable: device.writable,
+            })
             .collect(),
         binds: shares.binds.clone(),
         network: target.vm.network.then_some(USER_NETWORK),

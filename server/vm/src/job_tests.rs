@@ -28,7 +28,7 @@ fn points(shares: &Shares) -> Vec<(&str, &str)> {
 #[test]
 fn the_project_appears_at_its_own_path_and_at_the_fixed_one() {
     let (target, system) = target();
-    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None);
+    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None, ShareKind::NineP);
     assert_eq!(points(&shares), [("project", "/home/u/project"), ("project", "/mnt/vmtest")]);
 }
 
@@ -36,7 +36,7 @@ fn the_project_appears_at_its_own_path_and_at_the_fixed_one() {
 fn another_rootfs_has_the_project_at_the_fixed_path_only() {
     let (target, mut system) = target();
     system.rootfs = "/srv/root".into();
-    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None);
+    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None, ShareKind::NineP);
     assert_eq!(points(&shares), [("project", "/mnt/vmtest")]);
     assert_eq!(shares.devices[0].path, Path::new("/srv/root"));
 }
@@ -44,7 +44,7 @@ fn another_rootfs_has_the_project_at_the_fixed_path_only() {
 #[test]
 fn a_project_that_is_the_root_does_not_cover_the_root() {
     let (target, system) = target();
-    let shares = Shares::new(&target, &system, Path::new("/"), None);
+    let shares = Shares::new(&target, &system, Path::new("/"), None, ShareKind::NineP);
     assert_eq!(points(&shares), [("project", "/mnt/vmtest")]);
 }
 
@@ -52,7 +52,7 @@ fn a_project_that_is_the_root_does_not_cover_the_root() {
 fn a_project_that_is_the_root_is_writable_only_where_the_root_is() {
     let (target, mut system) = target();
     let project = |system: &KernelSystem| {
-        let shares = Shares::new(&target, system, Path::new("/"), None);
+        let shares = Shares::new(&target, system, Path::new("/"), None, ShareKind::NineP);
         shares.devices.iter().any(|device| device.tag == "project" && device.writable)
     };
     assert!(!project(&system));
@@ -67,7 +67,7 @@ fn only_the_project_and_writable_mounts_are_exported_writable() {
         |guest: &str, writable| Mount { guest_path: guest.into(), host_path: "/data".into(), writable };
     target.vm.mounts = vec![mount("/a", false), mount("/b", true)];
     let writable = |system: &KernelSystem| {
-        let shares = Shares::new(&target, system, Path::new("/p"), None);
+        let shares = Shares::new(&target, system, Path::new("/p"), None, ShareKind::NineP);
         shares
             .devices
             .iter()
@@ -85,7 +85,7 @@ fn a_mount_that_holds_the_project_is_mounted_before_it() {
     let (mut target, system) = target();
     let mount = |guest: &str| Mount { guest_path: guest.into(), host_path: "/data".into(), writable: false };
     target.vm.mounts = vec![mount("/home/u/project/deep"), mount("/home")];
-    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None);
+    let shares = Shares::new(&target, &system, Path::new("/home/u/project"), None, ShareKind::NineP);
     let places: Vec<_> = points(&shares).into_iter().map(|(_, point)| point).collect();
     assert_eq!(places, ["/home", "/home/u/project", "/home/u/project/deep", "/mnt/vmtest"]);
 }
@@ -94,7 +94,7 @@ fn a_mount_that_holds_the_project_is_mounted_before_it() {
 fn modules_that_are_in_the_root_already_are_not_shared_again() {
     let (target, system) = target();
     let there = Index::AsIs { dir: "/lib/modules/6.1.0".into() };
-    let shares = Shares::new(&target, &system, Path::new("/p"), Some(("6.1.0", &there)));
+    let shares = Shares::new(&target, &system, Path::new("/p"), Some(("6.1.0", &there)), ShareKind::NineP);
     assert!(shares.devices.iter().all(|device| device.tag != "modules"));
 }
 
@@ -108,10 +108,32 @@ fn made_indexes_bring_the_files_that_their_links_lead_to() {
     let tree = ModuleTree::open(Origin::BesideKernel, &dir).unwrap();
     let built = index(&tree, "6.1.0", scratch.path());
     let dir = dir.canonicalize().unwrap();
-    let shares = Shares::new(&target, &system, Path::new("/p"), Some(("6.1.0", &built)));
-    let modules: Vec<_> = points(&shares).into_iter().filter(|(tag, _)| tag.starts_with("module")).collect();
-    assert!(modules.contains(&("module-files", dir.to_str().unwrap())), "{modules:?}");
-    assert!(modules.contains(&("modules", "/lib/modules/6.1.0")), "{modules:?}");
+    let shares = Shares::new(&target, &system, Path::new("/p"), Some(("6.1.0", &built)), ShareKind::NineP);
+    let points = points(&shares);
+    assert!(points.contains(&("root", dir.to_str().unwrap())), "{points:?}");
+    assert!(points.contains(&("root", "/lib/modules/6.1.0")), "{points:?}");
+}
+
+#[test]
+fn what_the_root_share_has_and_the_guest_cannot_write_needs_no_device_of_its_own() {
+    let (mut target, mut system) = target();
+    let scratch = tempfile::tempdir().unwrap();
+    let real = scratch.path().canonicalize().unwrap().join("real");
+    let link = scratch.path().join("link");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    target.vm.mounts = vec![Mount { guest_path: "/a".into(), host_path: link, writable: false }];
+    let mount = |system: &KernelSystem| {
+        let shares = Shares::new(&target, system, Path::new("/p"), None, ShareKind::NineP);
+        let bind = shares.binds.iter().find(|bind| bind.point == "/a").unwrap().clone();
+        (bind.tag, PathBuf::from("/").join(bind.inside))
+    };
+    assert_eq!(mount(&system), ("root".to_owned(), real));
+    // By a root that can be written, so could this.
+    system.root_access = RootAccess::Writable;
+    assert_eq!(mount(&system), ("mount0".to_owned(), PathBuf::from("/")));
+    (system.root_access, system.rootfs) = (RootAccess::Overlay, "/srv/root".into());
+    assert_eq!(mount(&system), ("mount0".to_owned(), PathBuf::from("/")));
 }
 
 #[test]

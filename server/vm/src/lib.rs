@@ -28,6 +28,7 @@ pub mod snapshot;
 mod stream;
 mod typing;
 pub mod verdict;
+mod virtiofsd;
 pub mod wording;
 
 pub use prepare::unsuitable;

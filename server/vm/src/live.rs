@@ -1,9 +1,8 @@
 //! A running virtual machine: its process and everything that listens to it.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,11 +17,13 @@ use crate::clock::awake;
 use crate::console::{Console, ConsoleEvent};
 use crate::decide::Report;
 use crate::event::EventKind;
-use crate::qemu::machine::{Descriptors, Machine, Memory};
+use crate::prepare::Prepared;
+use crate::qemu::machine::{Descriptors, Machine, Memory, file_server_id, plug_order};
 use crate::qemu::monitor::{Monitor, MonitorEvent};
 use crate::qemu::process::{Process, Start};
 use crate::snapshot::{Claim, Template};
 use crate::stream::{self, Control, Progress};
+use crate::virtiofsd::FileServer;
 
 /// How much of the console explains a failure; the whole of it is in the log.
 const CONSOLE_LINES: usize = 25;
@@ -41,6 +42,7 @@ pub(crate) struct Live {
     pub(crate) alarms: watch::Receiver<Alarms>,
     /// Bytes for the guest init's input port.
     pub(crate) input: Option<UnixStream>,
+    file_servers: Vec<FileServer>,
     console: Arc<Mutex<Console>>,
     console_task: JoinHandle<()>,
     stream_task: JoinHandle<()>,
@@ -81,9 +83,8 @@ pub(crate) struct Alarms {
 impl Live {
     /// Starts QEMU and the tasks that listen to the guest. Console lines and output go to `events`.
     pub(crate) async fn start(
-        qemu: &Path,
+        prepared: &Prepared,
         machine: &Machine,
-        initramfs: &OwnedFd,
         beginning: Beginning<'_>,
         events: &mpsc::Sender<EventKind>,
     ) -> io::Result<Self> {
@@ -93,6 +94,7 @@ impl Live {
         let (stream, stream_end) = socket_pair()?;
         let (input, input_end) = socket_pair()?;
         let mut state_end = None;
+        let mut own_memory = None;
         let (parked, memory) = match beginning {
             Beginning::Boot => (None, Memory::Own),
             Beginning::BootToBeKept(claim) => {
@@ -101,27 +103,47 @@ impl Live {
             }
             Beginning::Resume(template) => {
                 let (state, end) = socket_pair()?;
-                let placed = Memory::Resumed { memory: template.memory.as_raw_fd(), state: end.as_raw_fd() };
+                if machine.served().next().is_some() {
+                    own_memory = Some(tokio::task::block_in_place(|| template.copy_memory())?);
+                }
+                let memory = own_memory.as_ref().map_or(template.memory.as_raw_fd(), AsRawFd::as_raw_fd);
+                let placed = Memory::Resumed { memory, state: end.as_raw_fd() };
                 let state_in_qemu = end.as_raw_fd();
                 state_end = Some(end);
                 (Some(Parked { state, state_in_qemu }), placed)
             }
         };
+        let mut file_servers = Vec::new();
+        if let Some(virtiofsd) = &prepared.virtiofsd
+            && !matches!(beginning, Beginning::BootToBeKept(_))
+        {
+            for share in machine.served() {
+                file_servers.push(FileServer::start(virtiofsd, share).await?);
+            }
+        }
         let descriptors = Descriptors {
-            initramfs: initramfs.as_raw_fd(),
+            initramfs: prepared.initramfs.as_raw_fd(),
             console: console_end.as_raw_fd(),
             monitor: monitor_end.as_raw_fd(),
             agent: agent_end.as_raw_fd(),
             stream: stream_end.as_raw_fd(),
             input: input_end.as_raw_fd(),
             memory,
+            file_servers: file_servers
+                .iter()
+                .filter_map(|server| Some(server.connection.as_ref()?.as_raw_fd()))
+                .collect(),
         };
         let arguments = machine.arguments(&descriptors).words().to_vec();
-        tracing::debug!(?qemu, ?arguments, "starting QEMU");
-        let start = Start { program: qemu.to_owned(), arguments, descriptors: descriptors.all() };
+        tracing::debug!(qemu = ?prepared.qemu, ?arguments, "starting QEMU");
+        let start =
+            Start { program: prepared.qemu.clone(), arguments, descriptors: descriptors.all(), mounts: None };
         let process = Process::start(start).await?;
         // QEMU has its own copies; ours would keep the streams open after its end.
-        drop((console_end, monitor_end, agent_end, stream_end, input_end, state_end));
+        drop((console_end, monitor_end, agent_end, stream_end, input_end, state_end, own_memory));
+        for server in &mut file_servers {
+            server.connection = None;
+        }
 
         let progress = watch::Sender::new(0);
         let alarms = watch::Sender::new(Alarms::default());
@@ -139,6 +161,7 @@ impl Live {
             progress: progress_receiver,
             alarms: alarms_receiver,
             input: Some(input),
+            file_servers,
             console: shared_console,
             console_task,
             stream_task,
@@ -195,6 +218,20 @@ impl Live {
         monitor.resume().await
     }
 
+    /// Gives the guest the shares that are served by daemons; it will look for them when it has its job.
+    pub(crate) async fn plug_shares(&mut self) -> Result<(), String> {
+        let Some(monitor) = &self.monitor else { return Err("there is no monitor".to_owned()) };
+        for (number, address) in plug_order(self.file_servers.len()) {
+            let tag = &self.file_servers[number].tag;
+            if let Err(error) = monitor.plug_share(tag, file_server_id(number), address).await {
+                let server = self.file_servers.swap_remove(number);
+                let said = server.end().await;
+                return Err(said.first().cloned().unwrap_or_else(|| error.to_string()));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for the monitor's greeting; its events go to the returned receiver.
     pub(crate) async fn connect_monitor(&mut self) -> io::Result<mpsc::UnboundedReceiver<MonitorEvent>> {
         let socket =
@@ -229,6 +266,11 @@ impl Live {
 
     /// What was seen, when QEMU is gone.
     async fn report(mut self, monitor_events: Option<mpsc::UnboundedReceiver<MonitorEvent>>) -> Report {
+        for server in self.file_servers.drain(..) {
+            for line in server.end().await {
+                tracing::warn!("virtiofsd: {line}");
+            }
+        }
         // With QEMU gone both streams end; what was in them is read first.
         let _ = (&mut self.console_task).await;
         let _ = (&mut self.stream_task).await;

@@ -1,21 +1,24 @@
 //! Everything that is done before QEMU starts: all that can be refused is refused here.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use vmtest_config::{Arch, KernelSource, KernelSystem, RootAccess, System, Target};
+use vmtest_config::{Arch, KernelSource, KernelSystem, QemuCommand, RootAccess, System, Target};
 use vmtest_guest::wire::{AGENT_PROGRAM, MODULE_DIR};
 
 use crate::agent::Agent;
+use crate::event::ShareKind;
 use crate::host;
 use crate::initramfs::Initramfs;
 use crate::job::{self, Shares};
-use crate::kernel::{Kernel, ModuleSearch};
-use crate::modules::{Feature, Index, Links, Module, Need, index, select, select_with_config};
+use crate::kernel::{Kernel, KernelConfig, ModuleSearch};
+use crate::modules::{Feature, Index, Links, Module, Need, Selection, index, select, select_with_config};
 use crate::verdict::Failure;
+use crate::virtiofsd::Virtiofsd;
 
 /// The guest init, built by this crate's build script.
 const GUEST_INIT: &[u8] = include_bytes!(env!("VMTEST_GUEST_INIT"));
@@ -37,10 +40,21 @@ pub(crate) struct Prepared {
     pub(crate) project: PathBuf,
     /// Shared directories.
     pub(crate) shares: Shares,
+    /// What serves them where QEMU does not.
+    pub(crate) virtiofsd: Option<Virtiofsd>,
     /// Module indexes to be made before the guest is set up.
     pub(crate) indexes: Option<Links>,
     /// Sentences for the user.
     pub(crate) notices: Vec<String>,
+}
+
+/// What directories can be shared by.
+#[derive(Debug)]
+pub(crate) struct Sharing {
+    /// What the user wants; none to choose what is best.
+    pub(crate) wanted: Option<ShareKind>,
+    /// This machine's, or a clause that says why there is none.
+    pub(crate) virtiofsd: Result<Virtiofsd, String>,
 }
 
 /// The kernel system of a target that this version can run, or what is missing.
@@ -75,7 +89,12 @@ pub(crate) fn supported(target: &Target) -> Result<&KernelSystem, Failure> {
 }
 
 /// Reads the kernel, chooses its modules and builds the initramfs.
-pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> Result<Prepared, Failure> {
+pub(crate) fn prepare(
+    target: &Target,
+    system: &KernelSystem,
+    cache: &Path,
+    sharing: &Sharing,
+) -> Result<Prepared, Failure> {
     if target.vm.memory.bytes < LEAST_MEMORY {
         return Err(failure(
             format!("{} MiB of memory are too little for a guest", target.vm.memory.bytes >> 20),
@@ -95,7 +114,7 @@ pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> R
     })?;
     let kernel = Kernel::read(path, &ModuleSearch::new(&system.rootfs))
         .map_err(|error| failure(error.to_string(), None))?;
-    let modules = choose_modules(&kernel, target)?;
+    let (share_kind, modules) = choose_sharing(&kernel, target, sharing)?;
     let agent = Agent::find().map_err(|error| failure(error.to_string(), None))?;
     let initramfs = initramfs(&modules, &agent)?;
     let mut notices = Vec::new();
@@ -118,6 +137,7 @@ pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> R
         system,
         &project,
         module_index.as_ref().map(|outcome| (kernel.release.as_str(), outcome)),
+        share_kind,
     );
     let indexes = match module_index {
         Some(Index::Links(links)) => Some(links),
@@ -130,6 +150,7 @@ pub(crate) fn prepare(target: &Target, system: &KernelSystem, cache: &Path) -> R
         qemu,
         project,
         shares,
+        virtiofsd: sharing.virtiofsd.clone().ok(),
         indexes,
         notices,
     })
@@ -163,34 +184,105 @@ fn find_qemu(target: &Target) -> Result<PathBuf, Failure> {
 /// Why this kernel cannot run targets, as far as its files tell. Reads modules and perhaps the whole image: fractions of
 /// a second.
 pub fn unsuitable(kernel: &Kernel, target: &Target) -> Option<String> {
-    choose_modules(kernel, target).err().map(|failure| failure.reason)
+    let modules = Modules::new(kernel, target);
+    let lacks_9p = modules.select(ShareKind::NineP).err()?;
+    let can_do_without = host::find_virtiofsd().is_some() && modules.select(ShareKind::Virtiofs).is_ok();
+    (!can_do_without).then_some(lacks_9p.reason)
 }
 
-fn choose_modules(kernel: &Kernel, target: &Target) -> Result<Vec<Module>, Failure> {
-    let mut needs = vec![
-        Feature::Initrd.required(),
-        Feature::Devtmpfs.required(),
-        Feature::Proc.required(),
-        Feature::Sysfs.required(),
-        Feature::Tmpfs.required(),
-        Feature::VirtioPci.required(),
-        Feature::VirtioConsole.required(),
-        Feature::NineP.required(),
-        Feature::Overlay.optional(),
-    ];
-    if target.vm.network {
-        needs.push(Feature::VirtioNet.required());
+/// How directories are shared with this kernel, and its modules for that.
+fn choose_sharing(
+    kernel: &Kernel,
+    target: &Target,
+    sharing: &Sharing,
+) -> Result<(ShareKind, Vec<Module>), Failure> {
+    let modules = Modules::new(kernel, target);
+    let by = |kind| modules.select(kind).map(|chosen| (kind, chosen.modules));
+    match (sharing.wanted, &sharing.virtiofsd) {
+        (Some(ShareKind::Virtiofs | ShareKind::Mixed), Err(why)) => {
+            Err(failure(format!("directories cannot be shared over virtiofs: {why}"), None))
+        }
+        (Some(kind), _) => by(kind),
+        // The user's own arguments may say where the guest's memory is, which the daemons must see.
+        (None, Ok(daemon)) if daemon.shows_owners() && is_ours_alone(target) => {
+            match modules.select(ShareKind::Mixed) {
+                Ok(Chosen { modules, certain: true }) => Ok((ShareKind::Mixed, modules)),
+                _ => by(ShareKind::NineP)
+                    .or_else(|lacks_9p| by(ShareKind::Virtiofs).map_err(|_| lacks_9p)),
+            }
+        }
+        (None, Ok(_)) => {
+            by(ShareKind::NineP).or_else(|lacks_9p| by(ShareKind::Virtiofs).map_err(|_| lacks_9p))
+        }
+        (None, Err(why)) => by(ShareKind::NineP).map_err(|mut lacks_9p| {
+            if modules.select(ShareKind::Virtiofs).is_ok() {
+                lacks_9p.help = Some(format!(
+                    "this kernel can share directories over virtiofs, but {why}: install virtiofsd 1.13 or newer"
+                ));
+            }
+            lacks_9p
+        }),
     }
-    let missing = |error: &dyn std::fmt::Display| failure(error.to_string(), None);
-    let selection = select(kernel, &needs).map_err(|error| missing(&error))?;
-    let required_unknown =
-        selection.unknown().any(|feature| needs.contains(&Need { feature, required: true }));
-    if required_unknown && let Some(config) = kernel.embedded_config() {
-        return select_with_config(kernel, Some(&config), &needs)
-            .map(|selection| selection.modules)
-            .map_err(|error| missing(&error));
+}
+
+/// Whether QEMU and all of its arguments are vmtest's own.
+pub(crate) fn is_ours_alone(target: &Target) -> bool {
+    target.vm.extra_args.is_empty() && target.qemu_command == QemuCommand::Default
+}
+
+/// What a kernel needs for a target, as far as its files tell.
+struct Modules<'a> {
+    kernel: &'a Kernel,
+    network: bool,
+    /// Reading it takes half a second.
+    config: OnceCell<Option<KernelConfig>>,
+}
+
+/// Modules to load.
+struct Chosen {
+    modules: Vec<Module>,
+    /// Whether it is known that the kernel can do with them what is needed.
+    certain: bool,
+}
+
+impl<'a> Modules<'a> {
+    fn new(kernel: &'a Kernel, target: &Target) -> Self {
+        Self { kernel, network: target.vm.network, config: OnceCell::new() }
     }
-    Ok(selection.modules)
+
+    fn select(&self, share_kind: ShareKind) -> Result<Chosen, Failure> {
+        let mut needs = vec![
+            Feature::Initrd.required(),
+            Feature::Devtmpfs.required(),
+            Feature::Proc.required(),
+            Feature::Sysfs.required(),
+            Feature::Tmpfs.required(),
+            Feature::VirtioPci.required(),
+            Feature::VirtioConsole.required(),
+            Feature::Overlay.optional(),
+        ];
+        if share_kind != ShareKind::Virtiofs {
+            needs.push(Feature::NineP.required());
+        }
+        if share_kind != ShareKind::NineP {
+            needs.push(Feature::Virtiofs.required());
+        }
+        if self.network {
+            needs.push(Feature::VirtioNet.required());
+        }
+        let missing = |error: &dyn std::fmt::Display| failure(error.to_string(), None);
+        let is_unknown = |selection: &Selection| {
+            selection.unknown().any(|feature| needs.contains(&Need { feature, required: true }))
+        };
+        let mut selection = select(self.kernel, &needs).map_err(|error| missing(&error))?;
+        if is_unknown(&selection)
+            && let Some(config) = self.config.get_or_init(|| self.kernel.embedded_config())
+        {
+            selection =
+                select_with_config(self.kernel, Some(config), &needs).map_err(|error| missing(&error))?;
+        }
+        Ok(Chosen { certain: !is_unknown(&selection), modules: selection.modules })
+    }
 }
 
 fn initramfs(modules: &[Module], agent: &Agent) -> Result<OwnedFd, Failure> {

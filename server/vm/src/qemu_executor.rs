@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use keeping::{Keeping, Source};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use vmtest_config::{Command, KernelSystem, QemuCommand, Target};
+use vmtest_config::{Command, KernelSystem, Target};
 use vmtest_guest::wire::Exit;
 
 use crate::accelerator::{self, KvmMemory};
@@ -22,18 +22,21 @@ use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, Shar
 use crate::executor::{Executor, TargetIo};
 use crate::job::{self, Attached};
 use crate::live::{Beginning, Live, in_words};
-use crate::prepare::{self, Prepared};
+use crate::prepare::{self, Prepared, Sharing};
 use crate::qemu::machine::{MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
 use crate::snapshot::Snapshots;
 use crate::stream::Control;
 use crate::typing::Typing;
 use crate::verdict::Verdict;
+use crate::virtiofsd::Virtiofsd;
 
 /// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
 const KVM_SILENCE: Duration = Duration::from_secs(5);
 /// An emulated guest may share its processor with many others.
 const STALL: Duration = Duration::from_secs(60);
+/// A daemon that works takes milliseconds to be connected.
+const PLUG: Duration = Duration::from_secs(20);
 /// How long a guest that was resumed may take to be set up before it boots instead.
 const RESUMED_SETUP: Duration = Duration::from_secs(60);
 /// `boot_timeout` where the target has none.
@@ -46,6 +49,10 @@ pub struct QemuExecutor {
     cache: PathBuf,
     /// None where every guest is to boot.
     snapshots: Option<Snapshots>,
+    /// None to choose what is best.
+    share_kind: Option<ShareKind>,
+    /// What was found out about it. When it has failed once, it is not tried for the other targets.
+    virtiofsd: Mutex<Option<Result<Virtiofsd, String>>>,
     /// What was said once and need not be said for every target.
     said: Mutex<BTreeSet<String>>,
 }
@@ -53,13 +60,40 @@ pub struct QemuExecutor {
 impl QemuExecutor {
     /// Keeps what it learns (broken KVM, module indexes) and guests that have booted under `cache`, which need not exist.
     pub fn new(cache: &Path) -> Self {
-        Self { cache: cache.to_owned(), snapshots: Some(Snapshots::new(cache)), said: Mutex::default() }
+        Self {
+            cache: cache.to_owned(),
+            snapshots: Some(Snapshots::new(cache)),
+            share_kind: None,
+            virtiofsd: Mutex::default(),
+            said: Mutex::default(),
+        }
     }
 
     /// Boots every guest, and keeps none.
     #[must_use]
     pub fn cold(self) -> Self {
         Self { snapshots: None, ..self }
+    }
+
+    /// Shares directories this way and no other.
+    #[must_use]
+    pub fn share_by(self, kind: ShareKind) -> Self {
+        Self { share_kind: Some(kind), ..self }
+    }
+
+    fn sharing(&self) -> Sharing {
+        let wanted = self.share_kind;
+        let virtiofsd = if wanted == Some(ShareKind::NineP) {
+            Err("it is not wanted".to_owned())
+        } else {
+            let mut known = self.virtiofsd.lock().expect("no holder panics");
+            known.get_or_insert_with(Virtiofsd::find).clone()
+        };
+        Sharing { wanted, virtiofsd }
+    }
+
+    fn give_up_virtiofsd(&self, reason: &str) {
+        *self.virtiofsd.lock().expect("no holder panics") = Some(Err(reason.to_owned()));
     }
 }
 
@@ -115,12 +149,22 @@ struct Ran {
     report: Report,
 }
 
+/// Why a target has no guest as it was prepared.
+enum Unbooted {
+    /// It is over.
+    Ended(Verdict),
+    /// It has to be prepared otherwise: virtiofsd does not work here, for this reason.
+    NotShared(String),
+}
+
 /// Why there is no guest.
 enum NotUp {
     /// It did not boot, or the user stopped it.
     Failed(BootEnd, Report),
     /// It could not be resumed, or kept, for this reason: its kernel may well boot.
     BootInstead(String),
+    /// virtiofsd does not work here, for this reason.
+    NotShared(String),
 }
 
 impl NotUp {
@@ -134,12 +178,13 @@ impl Run<'_> {
     async fn carry_out(&mut self) -> Result<(Verdict, LostWrites), Verdict> {
         // Refusals first: they need no machine and no time.
         let system = prepare::supported(self.target).map_err(Verdict::BootFailed)?;
+        self.say(EventKind::Preparing).await;
         // Reads the kernel and builds the initramfs; everything that can be wrong before QEMU starts is said here.
-        let prepared = self.prepare(system).await?;
+        let mut prepared = self.prepare(system).await?;
         // What the guest needs later than its boot is made meanwhile.
         let indexes = prepared.indexes.clone().map(|links| tokio::task::spawn_blocking(move || links.make()));
         // KVM where it works, else TCG; the first answer of the agent ends it.
-        let booted = self.boot(system, &prepared).await?;
+        let booted = self.get_up(system, &mut prepared).await?;
         if let Some(indexes) = indexes {
             self.wait_for_indexes(indexes).await;
         }
@@ -148,7 +193,7 @@ impl Run<'_> {
         let mut ran = self.run_to_end(system, &prepared, booted).await;
         // A guest that was resumed, and came to grief before its command began without a word of its kernel, boots instead.
         if let Some(suspect) = self.boots_after(&ran).await {
-            let booted = self.boot(system, &prepared).await?;
+            let booted = self.get_up(system, &mut prepared).await?;
             let resumed = std::mem::replace(&mut ran, self.run_to_end(system, &prepared, booted).await);
             if ran.began {
                 suspect.convict(&resumed.end.to_string());
@@ -182,14 +227,14 @@ impl Run<'_> {
 
     async fn prepare(&mut self, system: &KernelSystem) -> Result<Prepared, Verdict> {
         let started = Instant::now();
-        self.say(EventKind::Preparing).await;
         let (target, system, cache) = (self.target.clone(), system.clone(), self.executor.cache.clone());
-        let work = tokio::task::spawn_blocking(move || prepare::prepare(&target, &system, &cache));
+        let sharing = tokio::task::block_in_place(|| self.executor.sharing());
+        let work = tokio::task::spawn_blocking(move || prepare::prepare(&target, &system, &cache, &sharing));
         let prepared = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(Verdict::Cancelled),
             prepared = work => prepared,
         };
-        self.durations.prepare = started.elapsed();
+        self.durations.prepare += started.elapsed();
         let prepared = match prepared {
             Ok(prepared) => prepared.map_err(Verdict::BootFailed)?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -211,7 +256,27 @@ impl Run<'_> {
         }
     }
 
-    async fn boot(&mut self, system: &KernelSystem, prepared: &Prepared) -> Result<Booted, Verdict> {
+    /// Boots or resumes, with other shares where virtiofsd turns out not to work.
+    async fn get_up(&mut self, system: &KernelSystem, prepared: &mut Prepared) -> Result<Booted, Verdict> {
+        loop {
+            let reason = match self.boot(system, prepared).await {
+                Ok(booted) => return Ok(booted),
+                Err(Unbooted::Ended(verdict)) => return Err(verdict),
+                Err(Unbooted::NotShared(reason)) => reason,
+            };
+            let sentence = format!("virtiofsd does not work here: {reason}");
+            self.executor.give_up_virtiofsd(&sentence);
+            *prepared = self.prepare(system).await?;
+            // Else this was the only way, and its failure has been said.
+            self.notice_once(
+                "virtiofsd",
+                format!("directories are shared by 9p, which is slower: {sentence}"),
+            )
+            .await;
+        }
+    }
+
+    async fn boot(&mut self, system: &KernelSystem, prepared: &Prepared) -> Result<Booted, Unbooted> {
         let started = Instant::now();
         let memory = KvmMemory::new(&self.executor.cache, &prepared.qemu, &self.target.kvm_cpu_args);
         let chosen = accelerator::chosen_by_user(&self.target.vm.extra_args);
@@ -237,6 +302,10 @@ impl Run<'_> {
                 }
                 Source::Boot => self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await,
             };
+            let booted = match booted {
+                Ok(booted) => self.plug_shares(booted).await,
+                not_up => not_up,
+            };
             match booted {
                 Ok(booted) => {
                     if let Some(reason) = suspicion {
@@ -251,11 +320,12 @@ impl Run<'_> {
                         accelerator,
                         start: if cold_because.is_some() { Start::Cold } else { Start::Snapshot },
                         cold_because,
-                        share: ShareKind::NineP,
+                        share: prepared.shares.kind,
                     })
                     .await;
                     return Ok(booted);
                 }
+                Err(NotUp::NotShared(reason)) => return Err(Unbooted::NotShared(reason)),
                 Err(NotUp::BootInstead(reason)) => {
                     self.boot_instead(reason).await;
                 }
@@ -276,7 +346,7 @@ impl Run<'_> {
                             self.notice(format!("{reason}; booting it once more")).await;
                             retried = true;
                         }
-                        Next::GiveUp(verdict) => return Err(verdict),
+                        Next::GiveUp(verdict) => return Err(Unbooted::Ended(verdict)),
                     }
                 }
             }
@@ -307,9 +377,23 @@ impl Run<'_> {
             command_line: command_line(&system.args, accelerator),
             shares: prepared.shares.devices.clone(),
             network: vm.network,
-            sandbox: vm.extra_args.is_empty() && self.target.qemu_command == QemuCommand::Default,
+            sandbox: prepare::is_ours_alone(self.target),
             extra_args: vm.extra_args.clone(),
         }
+    }
+
+    /// Gives a guest that is up the shares that it cannot be kept with.
+    async fn plug_shares(&self, mut booted: Booted) -> Result<Booted, NotUp> {
+        let plugged = tokio::select! {
+            () = self.io.cancel.cancelled() => None,
+            () = awake(PLUG) => Some(Err(format!("it did not answer within {} s", PLUG.as_secs()))),
+            plugged = booted.live.plug_shares() => Some(plugged),
+        };
+        let Some(Err(reason)) = plugged else {
+            return if plugged.is_some() { Ok(booted) } else { Err(NotUp::cancelled()) };
+        };
+        booted.live.end(Some(booted.monitor)).await;
+        Err(NotUp::NotShared(reason))
     }
 
     /// Starts QEMU and waits for the agent's first answer, or for the reason why there will be none.
@@ -320,8 +404,7 @@ impl Run<'_> {
         accelerator: Accelerator,
         beginning: Beginning<'_>,
     ) -> Result<Booted, NotUp> {
-        let started =
-            Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events).await;
+        let started = Live::start(prepared, machine, beginning, &self.io.events).await;
         let mut live = match started {
             Ok(live) => live,
             Err(error) => {

@@ -10,7 +10,8 @@ use vmtest_vm::accelerator::{self, KvmMemory};
 use vmtest_vm::agent::Agent;
 use vmtest_vm::event::Accelerator;
 use vmtest_vm::host::{
-    AGENT_PACKAGE, Manager, Package, in_path, install_commands, kernel_files, qemu_package, qemu_program,
+    AGENT_PACKAGE, Manager, Package, find_virtiofsd, in_path, install_commands, kernel_files, qemu_package,
+    qemu_program,
 };
 use vmtest_vm::kernel::{Kernel, ModuleSearch};
 
@@ -189,10 +190,8 @@ fn starts_with_kvm(qemu: &Path) -> Result<(), String> {
 }
 
 fn virtiofsd() -> Finding {
-    let places = ["/usr/libexec", "/usr/lib", "/usr/lib/qemu", "/usr/lib/kvm"];
-    let found = in_path("virtiofsd", &places)
-        .map(|path| vec![path.display().to_string()])
-        .ok_or_else(|| "not found".to_owned());
+    let found =
+        find_virtiofsd().map(|path| vec![path.display().to_string()]).ok_or_else(|| "not found".to_owned());
     Finding {
         what: "virtiofsd",
         weight: Weight::Optional("directories are shared by 9p, which is slower"),

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use vmtest_lsp::Options;
 
+use crate::args::GuestArgs;
 use crate::executor::{cache, executor};
 
 /// Serves an editor until it says goodbye or is gone.
 pub(crate) fn lsp() -> ExitCode {
-    match vmtest_lsp::stdio(Options::new(executor(false), cache())) {
+    match vmtest_lsp::stdio(Options::new(executor(&GuestArgs::default()), cache())) {
         // Not by returning: a thread that waits for standard input would be waited for.
         Ok(status) => std::process::exit(status.into()),
         Err(error) => {

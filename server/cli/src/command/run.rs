@@ -84,7 +84,7 @@ async fn carry_out(
         _ => (None, None),
     };
     let listeners = listeners(args, &project, display, outputs, keyboard, &cancel);
-    let executor = executor(args.cold);
+    let executor = executor(&args.guests);
     let (events, reported) = report(listeners, &cancel);
     let verdicts = run_targets(run_id, project, schedule, executor, events, &cancel, terminal).await;
     // The thread is gone without a word only when it panicked.

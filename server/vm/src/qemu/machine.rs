@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use vmtest_guest::wire::{AGENT_PORT, INPUT_PORT, STREAM_PORT};
+use vmtest_guest::wire::{AGENT_PORT, FileSystem, INPUT_PORT, STREAM_PORT};
 
 use super::arguments::{Arguments, Properties};
 use crate::event::Accelerator;
@@ -21,6 +21,7 @@ pub(crate) struct Machine {
     pub(crate) memory_bytes: u64,
     pub(crate) kernel: PathBuf,
     pub(crate) command_line: String,
+    /// Those that daemons serve come after the boot: QEMU saves no state of theirs.
     pub(crate) shares: Vec<ShareDevice>,
     pub(crate) network: bool,
     /// Off where the user's own arguments may need what it forbids.
@@ -42,7 +43,7 @@ pub(crate) enum Memory {
         /// The folder of the socket that takes the state of the devices.
         folder: RawFd,
     },
-    /// A private view of a file that was kept: what the guest writes is its own.
+    /// What was kept: a private view of its file, or a copy that is the guest's own where other processes must see it, too.
     Resumed {
         memory: RawFd,
         /// The socket with the state of the devices.
@@ -50,16 +51,17 @@ pub(crate) enum Memory {
     },
 }
 
-/// A directory that QEMU's 9p server exports.
+/// A directory that the guest can mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ShareDevice {
     pub(crate) tag: String,
     pub(crate) path: PathBuf,
+    pub(crate) file_system: FileSystem,
     pub(crate) writable: bool,
 }
 
 /// QEMU's ends of what connects it to us.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Descriptors {
     pub(crate) initramfs: RawFd,
     pub(crate) console: RawFd,
@@ -68,12 +70,15 @@ pub(crate) struct Descriptors {
     pub(crate) stream: RawFd,
     pub(crate) input: RawFd,
     pub(crate) memory: Memory,
+    /// To the daemons of virtiofs, one for each share; none where the machine has no use for them.
+    pub(crate) file_servers: Vec<RawFd>,
 }
 
 impl Descriptors {
     /// All of them.
     pub(crate) fn all(&self) -> Vec<RawFd> {
         let mut all = vec![self.initramfs, self.console, self.monitor, self.agent, self.stream, self.input];
+        all.extend(&self.file_servers);
         match self.memory {
             Memory::Own => {}
             Memory::Kept { memory, folder: other } | Memory::Resumed { memory, state: other } => {
@@ -85,8 +90,16 @@ impl Descriptors {
 
     /// For arguments that are looked at and not used.
     fn none() -> Self {
-        let memory = Memory::Own;
-        Self { initramfs: -1, console: -1, monitor: -1, agent: -1, stream: -1, input: -1, memory }
+        Self {
+            initramfs: -1,
+            console: -1,
+            monitor: -1,
+            agent: -1,
+            stream: -1,
+            input: -1,
+            memory: Memory::Own,
+            file_servers: Vec::new(),
+        }
     }
 }
 
@@ -110,19 +123,10 @@ impl Machine {
         args.raw("-kernel", &self.kernel);
         args.raw("-initrd", format!("/proc/self/fd/{}", descriptors.initramfs));
         args.raw("-append", &self.command_line);
-        connect(&mut args, descriptors);
-        for share in &self.shares {
-            let export = Properties::new("local")
-                .with("id", &share.tag)
-                .with("path", &share.path)
-                .with("security_model", "none")
-                .with("multidevs", "remap")
-                .switch("readonly", !share.writable);
-            args.list("-fsdev", export);
-            args.list(
-                "-device",
-                Properties::new("virtio-9p-pci").with("fsdev", &share.tag).with("mount_tag", &share.tag),
-            );
+        connect_ports(&mut args, descriptors);
+        self.export(&mut args);
+        for (number, fd) in descriptors.file_servers.iter().enumerate() {
+            connect(&mut args, &file_server_id(number), *fd);
         }
         if self.network {
             args.list("-netdev", Properties::new("user").with("id", "network"));
@@ -136,25 +140,44 @@ impl Machine {
         args
     }
 
+    /// The shares that need a daemon each.
+    pub(crate) fn served(&self) -> impl Iterator<Item = &ShareDevice> {
+        self.shares.iter().filter(|share| share.file_system == FileSystem::Virtiofs)
+    }
+
+    /// Shares by QEMU's own 9p server.
+    fn export(&self, args: &mut Arguments) {
+        for share in self.shares.iter().filter(|share| share.file_system == FileSystem::NineP) {
+            let export = Properties::new("local")
+                .with("id", &share.tag)
+                .with("path", &share.path)
+                .with("security_model", "none")
+                .with("multidevs", "remap")
+                .switch("readonly", !share.writable);
+            args.list("-fsdev", export);
+            args.list(
+                "-device",
+                Properties::new("virtio-9p-pci").with("fsdev", &share.tag).with("mount_tag", &share.tag),
+            );
+        }
+    }
+
     fn place_memory(&self, args: &mut Arguments, memory: Memory) {
         // Bytes: a bare number would be MiB.
         args.raw("-m", format!("{}B", self.memory_bytes));
-        let (memory, state) = match memory {
+        let is_shared = self.served().next().is_some();
+        let object = match memory {
+            Memory::Own if is_shared => Properties::new("memory-backend-memfd").switch("share", true),
             Memory::Own => {
                 args.raw("-machine", "pc");
                 return;
             }
-            Memory::Kept { memory, .. } => (memory, None),
-            Memory::Resumed { memory, state } => (memory, Some(state)),
+            Memory::Kept { memory, .. } => in_file(memory).switch("share", true),
+            Memory::Resumed { memory, .. } => in_file(memory).switch("share", is_shared),
         };
         args.raw("-machine", "pc,memory-backend=memory");
-        let file = Properties::new("memory-backend-file")
-            .with("id", "memory")
-            .with("size", format!("{}B", self.memory_bytes))
-            .with("mem-path", format!("/proc/self/fd/{memory}"))
-            .switch("share", state.is_none());
-        args.list("-object", file);
-        if state.is_some() {
+        args.list("-object", object.with("id", "memory").with("size", format!("{}B", self.memory_bytes)));
+        if matches!(memory, Memory::Resumed { .. }) {
             // The monitor says where from.
             args.raw("-incoming", "defer");
         }
@@ -170,15 +193,35 @@ impl Machine {
     }
 }
 
-fn connect(args: &mut Arguments, descriptors: &Descriptors) {
-    let mut socket = |id: &str, fd: RawFd| {
-        args.list("-chardev", Properties::new("socket").with("id", id).with("fd", fd.to_string()));
-    };
-    socket("console", descriptors.console);
-    socket("monitor", descriptors.monitor);
-    socket("agent", descriptors.agent);
-    socket("stream", descriptors.stream);
-    socket("input", descriptors.input);
+fn in_file(fd: RawFd) -> Properties {
+    Properties::new("memory-backend-file").with("mem-path", format!("/proc/self/fd/{fd}"))
+}
+
+/// QEMU's name for the connection to a daemon of virtiofs.
+pub(crate) fn file_server_id(number: usize) -> String {
+    format!("file-server{number}")
+}
+
+/// Where the device of a virtiofs share is plugged, and in which order: a guest takes a slot's first function for the sign that
+/// all of them are there. Eight share a slot, because each slot's interrupt takes an emulated guest a third of a second to set
+/// up; that of these slots is set up already, for the ports.
+pub(crate) fn plug_order(shares: usize) -> impl Iterator<Item = (usize, String)> {
+    (0..shares).rev().map(|number| (number, format!("{:x}.{}", LAST_SLOT - 4 * (number / 8), number % 8)))
+}
+
+/// The fourth slot from one has the same interrupt (the pins of `pc` go round); the ports are in slot 2.
+const LAST_SLOT: usize = 30;
+
+fn connect(args: &mut Arguments, id: &str, fd: RawFd) {
+    args.list("-chardev", Properties::new("socket").with("id", id).with("fd", fd.to_string()));
+}
+
+fn connect_ports(args: &mut Arguments, descriptors: &Descriptors) {
+    connect(args, "console", descriptors.console);
+    connect(args, "monitor", descriptors.monitor);
+    connect(args, "agent", descriptors.agent);
+    connect(args, "stream", descriptors.stream);
+    connect(args, "input", descriptors.input);
     args.raw("-serial", "chardev:console");
     args.list("-mon", Properties::new("").with("chardev", "monitor").with("mode", "control"));
     args.list("-device", Properties::new("virtio-serial-pci").with("id", "ports").with("max_ports", "8"));

@@ -105,6 +105,25 @@ impl Monitor {
         self.execute(qmp::migrate_set_capabilities { capabilities }).await.map(drop)
     }
 
+    /// Gives the guest a share that the daemon behind the connection `chardev` serves, at this place on its bus.
+    pub(crate) async fn plug_share(&self, tag: &str, chardev: String, address: String) -> io::Result<()> {
+        let text = |name: &str, value: String| (name.to_owned(), qapi::Any::String(value));
+        let device = qmp::device_add {
+            driver: "vhost-user-fs-pci".to_owned(),
+            bus: Some("pci.0".to_owned()),
+            id: Some(tag.to_owned()),
+            arguments: [
+                text("chardev", chardev),
+                text("tag", tag.to_owned()),
+                text("addr", address),
+                ("multifunction".to_owned(), true.into()),
+            ]
+            .into_iter()
+            .collect(),
+        };
+        self.execute(device).await.map(drop)
+    }
+
     /// Lets the guest run.
     pub(crate) async fn resume(&self) -> io::Result<()> {
         self.execute(qmp::cont {}).await.map(drop)

@@ -1,6 +1,6 @@
-//! QEMU's process: started so that it cannot outlive us, ended so that nothing of it stays.
+//! A process of a machine (QEMU, virtiofsd): started so that it cannot outlive us, ended so that nothing of it stays.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::io;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncReadExt as _;
@@ -27,6 +29,17 @@ pub(crate) struct Start {
     pub(crate) arguments: Vec<OsString>,
     /// Descriptors that it inherits, at their own numbers; no others.
     pub(crate) descriptors: Vec<RawFd>,
+    /// None to see the host's mounts as they are.
+    pub(crate) mounts: Option<OwnMounts>,
+}
+
+/// Mounts that only one process sees. Needs root, and Linux 5.12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnMounts {
+    /// Where everything that is mounted below `/` appears once more.
+    pub(crate) root_at: Option<&'static CStr>,
+    /// Nothing of them can be written, whatever the process does.
+    pub(crate) read_only: bool,
 }
 
 /// A running process in a group of its own. Dropping it kills the group.
@@ -52,6 +65,10 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         tie_to_us(&mut command, start.descriptors);
+        if let Some(mounts) = start.mounts {
+            // SAFETY: between fork and exec only system calls are made; nothing allocates or takes a lock.
+            unsafe { command.pre_exec(move || mounts.enter()) };
+        }
         let mut child = spawn_on_lasting_thread(command).await?;
         let group =
             child.id().map(|id| Pid::from_raw(id as i32)).ok_or_else(|| io::Error::other("no process id"))?;
@@ -72,6 +89,7 @@ impl Process {
     pub(crate) async fn kill(&mut self) {
         let _ = killpg(self.group, Signal::SIGKILL);
         let _ = self.wait().await;
+        self.drain().await;
     }
 
     /// Ends it: `quit` was already asked for by the monitor; then SIGTERM, then SIGKILL for all of its group.
@@ -85,13 +103,18 @@ impl Process {
             // A stopped process takes no signal but this one and SIGKILL.
             let _ = killpg(self.group, Signal::SIGCONT);
             if tokio::time::timeout(PATIENCE, self.child.wait()).await.is_err() {
-                tracing::warn!("QEMU follows neither `quit` nor SIGTERM; killing it");
+                tracing::warn!("a process does not follow SIGTERM; killing it");
             }
         }
         // Whatever a wrapper script left in the group goes, too.
         let _ = killpg(self.group, Signal::SIGKILL);
         let _ = self.child.wait().await;
         self.ended = true;
+        self.drain().await;
+    }
+
+    /// Reads what it has said to the end.
+    async fn drain(&mut self) {
         // The pipe ends with the last process that holds it; one that left the group is not waited for.
         let _ = tokio::time::timeout(PATIENCE, &mut self.stderr_task).await;
     }
@@ -151,6 +174,37 @@ fn tie_to_us(command: &mut Command, descriptors: Vec<RawFd>) {
     };
     // SAFETY: between fork and exec only system calls are made; nothing allocates or takes a lock.
     unsafe { command.pre_exec(prepare) };
+}
+
+impl OwnMounts {
+    fn enter(self) -> io::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&CStr>, c"/", None::<&CStr>, private, None::<&CStr>)?;
+        if let Some(point) = self.root_at {
+            let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+            mount(Some(c"/"), point, None::<&CStr>, bind, None::<&CStr>)?;
+        }
+        if self.read_only { make_read_only() } else { Ok(()) }
+    }
+}
+
+fn make_read_only() -> io::Result<()> {
+    // SAFETY: all zeros are a valid value of this plain structure.
+    let mut change: libc::mount_attr = unsafe { std::mem::zeroed() };
+    change.attr_set = libc::MOUNT_ATTR_RDONLY;
+    // SAFETY: path and structure outlive the call, and the size is the structure's.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            libc::AT_RECURSIVE,
+            &raw const change,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 type Job = Box<dyn FnOnce() + Send>;

@@ -266,7 +266,7 @@ impl Run<'_> {
         template: &Template,
     ) -> Result<Booted, NotResumed> {
         let beginning = Beginning::Resume(template);
-        let mut live = Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events)
+        let mut live = Live::start(prepared, machine, beginning, &self.io.events)
             .await
             .map_err(|error| NotResumed::Hung(format!("QEMU cannot be started: {error}")))?;
         let answered = async {

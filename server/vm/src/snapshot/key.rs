@@ -93,6 +93,7 @@ mod tests {
     use super::*;
     use crate::event::Accelerator;
     use crate::qemu::machine::ShareDevice;
+    use vmtest_guest::wire::FileSystem;
 
     struct Bench {
         folder: tempfile::TempDir,
@@ -105,8 +106,12 @@ mod tests {
             for name in ["qemu", "kernel", "initramfs"] {
                 fs::write(folder.path().join(name), name).unwrap();
             }
-            let share =
-                ShareDevice { tag: "project".into(), path: PathBuf::from("/home/u/one"), writable: true };
+            let share = ShareDevice {
+                tag: "project".into(),
+                path: PathBuf::from("/home/u/one"),
+                file_system: FileSystem::NineP,
+                writable: true,
+            };
             let machine = Machine {
                 accelerator: Some(Accelerator::Tcg),
                 cpu: "max".into(),

@@ -50,6 +50,15 @@ pub(crate) struct Template {
     pub(crate) file: Option<FileId>,
 }
 
+impl Template {
+    /// A copy of its memory for one guest that shares it with other processes. Takes a tenth of a second.
+    pub(crate) fn copy_memory(&self) -> io::Result<OwnedFd> {
+        let copy = File::from(guest_memory(self.memory.metadata()?.size())?);
+        copy_sparse(&self.memory, &copy)?;
+        Ok(copy.into())
+    }
+}
+
 /// Tells the file of a state from one that has taken its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId(u64);

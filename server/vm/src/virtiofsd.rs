@@ -1,0 +1,268 @@
+//! virtiofsd: a process of its own for each share, beside QEMU. Two programs go by that name, the one in C that came with QEMU
+//! until 7.2 and the one in Rust that took its place.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::unistd::geteuid;
+
+use crate::host;
+use crate::qemu::machine::ShareDevice;
+use crate::qemu::process::{OwnMounts, Process, Start};
+
+/// Where a daemon sees what it serves of `/`: it makes a directory its root, and fails when it is that already. It has no use
+/// for what else is there.
+const ROOT_AT: &CStr = c"/tmp";
+
+/// A virtiofsd that can serve this user's runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Virtiofsd {
+    program: PathBuf,
+    dialect: Dialect,
+    /// It keeps the host's directories from being written, and the host's owners of files are seen as they are.
+    is_root: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    C,
+    Rust {
+        /// Whether it must be told to make one file system of a directory in which others are mounted.
+        announces_submounts: bool,
+    },
+}
+
+impl Virtiofsd {
+    /// Finds this machine's, and asks it what it can do. The error is a clause that says why there is none.
+    pub(crate) fn find() -> Result<Self, String> {
+        let is_root = geteuid().is_root();
+        // As in most containers.
+        if is_root && !may_mount() {
+            return Err("virtiofsd needs CAP_SYS_ADMIN".to_owned());
+        }
+        let program = host::find_virtiofsd().ok_or("there is no virtiofsd")?;
+        let help = Command::new(&program)
+            .arg("--help")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+        let dialect = dialect(&String::from_utf8_lossy(&help.stdout), is_root)
+            .map_err(|why| format!("{} {why}", program.display()))?;
+        Ok(Self { program, dialect, is_root })
+    }
+
+    /// Whether the guest sees with it what it sees with 9p, and not only the user's own files as root's and all others as
+    /// nobody's.
+    pub(crate) fn shows_owners(&self) -> bool {
+        self.is_root
+    }
+
+    fn mounts(&self, share: &ShareDevice) -> Option<OwnMounts> {
+        let root_at = is_root(share).then_some(ROOT_AT);
+        (self.is_root && (root_at.is_some() || !share.writable))
+            .then_some(OwnMounts { root_at, read_only: !share.writable })
+    }
+
+    /// The directory to serve, as the process sees it.
+    fn directory<'a>(&self, share: &'a ShareDevice) -> &'a Path {
+        if self.is_root && is_root(share) {
+            Path::new(OsStr::from_bytes(ROOT_AT.to_bytes()))
+        } else {
+            &share.path
+        }
+    }
+
+    fn arguments(&self, share: &ShareDevice, listener: RawFd) -> Vec<OsString> {
+        // What the guest cannot write is cached without asking the host again, as it is with 9p. Of what it can write, names,
+        // sizes and times grow one second old at most, and contents are asked for whenever a file is opened.
+        let cache = if share.writable { "auto" } else { "always" };
+        let mut words: Vec<OsString> = Vec::new();
+        let mut option = |name: &str, value: &str| words.extend([name.into(), value.into()]);
+        match self.dialect {
+            Dialect::C => {
+                option("-o", &format!("cache={cache}"));
+                for setting in ["xattr", "sandbox=namespace", "log_level=err"] {
+                    option("-o", setting);
+                }
+                words.extend([format!("--fd={listener}").into(), "-o".into()]);
+                let mut source = OsString::from("source=");
+                source.push(escaped(self.directory(share)));
+                words.push(source);
+            }
+            Dialect::Rust { announces_submounts } => {
+                option("--cache", cache);
+                option("--sandbox", "namespace");
+                option("--log-level", "error");
+                option("--fd", &listener.to_string());
+                words.push("--xattr".into());
+                if announces_submounts {
+                    words.push("--no-announce-submounts".into());
+                }
+                if !share.writable && !self.is_root {
+                    words.push("--readonly".into());
+                }
+                words.extend(["--shared-dir".into(), self.directory(share).into()]);
+            }
+        }
+        words
+    }
+}
+
+/// Whether this process has CAP_SYS_ADMIN, number 21 of capabilities(7).
+fn may_mount() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> 21 & 1 == 1)
+}
+
+fn is_root(share: &ShareDevice) -> bool {
+    share.path == Path::new("/")
+}
+
+/// A backslash keeps `-o` from ending at a comma.
+fn escaped(path: &Path) -> OsString {
+    let mut escaped = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b',' | b'\\') {
+            escaped.push(b'\\');
+        }
+        escaped.push(*byte);
+    }
+    OsString::from_vec(escaped)
+}
+
+/// Tells one from the other by their help; the error is the end of a sentence.
+fn dialect(help: &str, is_root: bool) -> Result<Dialect, &'static str> {
+    let is_rust = help.contains("--shared-dir");
+    if !is_rust && !help.contains("source=PATH") {
+        return Err("is no virtiofsd that vmtest knows");
+    }
+    if is_root {
+        // What is not to be written is read-only before it starts.
+    } else if !is_rust {
+        return Err("runs as root only");
+    } else if !help.contains("--readonly") {
+        return Err("cannot keep a directory from being written: 1.13 and newer can");
+    }
+    let announces_submounts = help.contains("--no-announce-submounts");
+    Ok(if is_rust { Dialect::Rust { announces_submounts } } else { Dialect::C })
+}
+
+/// A running virtiofsd. It ends at the latest when this is dropped.
+#[derive(Debug)]
+pub(crate) struct FileServer {
+    process: Process,
+    /// The share's.
+    pub(crate) tag: String,
+    /// QEMU's end of the connection, until QEMU has it.
+    pub(crate) connection: Option<OwnedFd>,
+}
+
+impl FileServer {
+    /// Starts one.
+    pub(crate) async fn start(virtiofsd: &Virtiofsd, share: &ShareDevice) -> io::Result<Self> {
+        let (listener, connection) = meeting()?;
+        let start = Start {
+            program: virtiofsd.program.clone(),
+            arguments: virtiofsd.arguments(share, listener.as_raw_fd()),
+            descriptors: vec![listener.as_raw_fd()],
+            mounts: virtiofsd.mounts(share),
+        };
+        tracing::debug!(program = ?start.program, arguments = ?start.arguments, "starting virtiofsd");
+        let process = Process::start(start).await?;
+        Ok(Self { process, tag: share.tag.clone(), connection: Some(connection) })
+    }
+
+    /// Ends it, and returns what it had to say. It keeps nothing back of what a guest has written.
+    pub(crate) async fn end(mut self) -> Vec<String> {
+        self.process.kill().await;
+        self.process.stderr()
+    }
+}
+
+/// It takes a socket that listens, and nothing else. Ours is the first in its queue, and nobody else can reach it: its folder,
+/// which was ours alone, is gone.
+fn meeting() -> io::Result<(UnixListener, OwnedFd)> {
+    let folder = tempfile::Builder::new().prefix("vmtest-").tempdir()?;
+    // Through a descriptor the path is short wherever the folder is.
+    let opened = std::fs::File::open(folder.path())?;
+    let path = format!("/proc/self/fd/{}/socket", opened.as_raw_fd());
+    let listener = UnixListener::bind(&path)?;
+    let connection = UnixStream::connect(&path)?;
+    folder.close()?;
+    Ok((listener, connection.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use vmtest_guest::wire::FileSystem;
+
+    use super::*;
+
+    const C: &str = "    -o source=PATH             shared directory tree";
+    const RUST: &str = "      --shared-dir <SHARED_DIR>\n      --readonly\n      --no-announce-submounts";
+
+    fn share(writable: bool) -> ShareDevice {
+        ShareDevice {
+            tag: "project".into(),
+            path: PathBuf::from("/a,b\\c"),
+            file_system: FileSystem::Virtiofs,
+            writable,
+        }
+    }
+
+    fn line(virtiofsd: &Virtiofsd, writable: bool) -> String {
+        let words = virtiofsd.arguments(&share(writable), 7);
+        words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn virtiofsd(help: &str, is_root: bool) -> Virtiofsd {
+        Virtiofsd { program: "virtiofsd".into(), dialect: dialect(help, is_root).unwrap(), is_root }
+    }
+
+    #[test]
+    fn who_can_serve_whom_is_told_from_the_help() {
+        assert_eq!(dialect(C, true), Ok(Dialect::C));
+        assert_eq!(dialect(C, false), Err("runs as root only"));
+        assert_eq!(dialect(RUST, false), Ok(Dialect::Rust { announces_submounts: true }));
+        assert_eq!(dialect("--shared-dir", true), Ok(Dialect::Rust { announces_submounts: false }));
+        assert!(dialect("--shared-dir", false).unwrap_err().contains("1.13"));
+        assert!(dialect("usage: something else", true).is_err());
+    }
+
+    #[test]
+    fn the_daemon_in_c_is_told_a_path_with_commas() {
+        assert_eq!(
+            line(&virtiofsd(C, true), true),
+            "-o cache=auto -o xattr -o sandbox=namespace -o log_level=err --fd=7 -o source=/a\\,b\\\\c"
+        );
+        assert!(line(&virtiofsd(C, true), false).starts_with("-o cache=always -o xattr"));
+    }
+
+    #[test]
+    fn the_daemon_in_rust_keeps_an_ordinary_users_directory_from_being_written() {
+        assert_eq!(
+            line(&virtiofsd(RUST, false), false),
+            "--cache always --sandbox namespace --log-level error --fd 7 --xattr --no-announce-submounts --readonly \
+             --shared-dir /a,b\\c"
+        );
+        assert!(!line(&virtiofsd(RUST, false), true).contains("--readonly"));
+        assert!(!line(&virtiofsd(RUST, true), false).contains("--readonly"));
+    }
+
+    #[test]
+    fn a_meeting_leaves_no_file() {
+        let (listener, connection) = meeting().unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(!address.as_pathname().unwrap().exists());
+        drop(connection);
+        assert!(listener.accept().is_ok());
+    }
+}
