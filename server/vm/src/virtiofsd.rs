@@ -113,7 +113,7 @@ impl Virtiofsd {
     }
 }
 
-/// Whether this process has CAP_SYS_ADMIN, number 21 of capabilities(7).
+/// Whether this process has `CAP_SYS_ADMIN`, number 21 of capabilities(7).
 fn may_mount() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
