@@ -20,7 +20,7 @@ use crate::decide::Report;
 use crate::event::EventKind;
 use crate::qemu::machine::{Descriptors, Machine, Memory};
 use crate::qemu::monitor::{Monitor, MonitorEvent};
-use crate::qemu::process::{Process, Start};
+use crate::qemu::process::{Priority, Process, Start};
 use crate::snapshot::{Claim, Template};
 use crate::stream::{self, Control, Progress};
 
@@ -85,6 +85,7 @@ impl Live {
         machine: &Machine,
         initramfs: &OwnedFd,
         beginning: Beginning<'_>,
+        priority: Priority,
         events: &mpsc::Sender<EventKind>,
     ) -> io::Result<Self> {
         let (console, console_end) = socket_pair()?;
@@ -118,7 +119,7 @@ impl Live {
         };
         let arguments = machine.arguments(&descriptors).words().to_vec();
         tracing::debug!(?qemu, ?arguments, "starting QEMU");
-        let start = Start { program: qemu.to_owned(), arguments, descriptors: descriptors.all() };
+        let start = Start { program: qemu.to_owned(), arguments, descriptors: descriptors.all(), priority };
         let process = Process::start(start).await?;
         // QEMU has its own copies; ours would keep the streams open after its end.
         drop((console_end, monitor_end, agent_end, stream_end, input_end, state_end));

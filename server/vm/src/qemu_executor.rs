@@ -1,6 +1,7 @@
 //! One target from kernel to verdict, in order. [`Run::carry_out`] names every step.
 
 mod keeping;
+mod warming;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -10,21 +11,26 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use keeping::{Keeping, Source};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use vmtest_config::{Command, KernelSystem, QemuCommand, Target};
+use tokio_util::sync::CancellationToken;
+use vmtest_config::{Command, KernelSystem, Target};
 use vmtest_guest::wire::Exit;
+use warming::{Purpose, is_known_machine};
 
 use crate::accelerator::{self, KvmMemory};
 use crate::clock::{Clock, awake};
 use crate::decide::{self, BootEnd, Next, Report, RunEnd};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind, Start};
-use crate::executor::{Executor, TargetIo};
+use crate::executor::{Executor, TargetIo, Warmed};
 use crate::job::{self, Attached};
 use crate::live::{Beginning, Live, in_words};
+use crate::modules::Links;
 use crate::prepare::{self, Prepared};
 use crate::qemu::machine::{MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
+use crate::qemu::process;
 use crate::snapshot::Snapshots;
 use crate::stream::Control;
 use crate::typing::Typing;
@@ -77,19 +83,28 @@ impl Executor for QemuExecutor {
                 io,
                 durations: Durations::default(),
                 keeping: Keeping::new(self.snapshots.clone()),
+                purpose: Purpose::Command,
             };
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),
             };
             tokio::select! {
-                () = run.keeping.settle() => {}
+                _ = run.keeping.settle() => {}
                 // What has no name yet goes with us.
                 () = run.io.cancel.cancelled() => {}
             }
             let durations = Durations { total: started.elapsed(), ..run.durations };
             Finished { verdict, durations, lost_writes }
         })
+    }
+
+    fn warm<'a>(
+        &'a self,
+        target: &'a Target,
+        cancel: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = Warmed> + Send + 'a>> {
+        Box::pin(warming::warm(self, target, cancel))
     }
 }
 
@@ -99,6 +114,7 @@ struct Run<'a> {
     io: TargetIo,
     durations: Durations,
     keeping: Keeping,
+    purpose: Purpose,
 }
 
 /// A guest whose agent has answered.
@@ -137,7 +153,7 @@ impl Run<'_> {
         // Reads the kernel and builds the initramfs; everything that can be wrong before QEMU starts is said here.
         let prepared = self.prepare(system).await?;
         // What the guest needs later than its boot is made meanwhile.
-        let indexes = prepared.indexes.clone().map(|links| tokio::task::spawn_blocking(move || links.make()));
+        let indexes = prepared.indexes.clone().map(|links| self.make_indexes(links));
         // KVM where it works, else TCG; the first answer of the agent ends it.
         let booted = self.boot(system, &prepared).await?;
         if let Some(indexes) = indexes {
@@ -200,6 +216,14 @@ impl Run<'_> {
         Ok(prepared)
     }
 
+    /// Makes module indexes, on a thread that may wait.
+    fn make_indexes(&self, links: Links) -> JoinHandle<Result<(), String>> {
+        let (cancel, priority) = (self.io.cancel.clone(), self.purpose.priority());
+        let runtime = Handle::current();
+        let run = move |depmod| runtime.block_on(process::output(depmod, priority, &cancel));
+        tokio::task::spawn_blocking(move || links.make(run))
+    }
+
     async fn wait_for_indexes(&self, indexes: JoinHandle<Result<(), String>>) {
         let made = tokio::select! {
             // The next step says so.
@@ -225,6 +249,10 @@ impl Run<'_> {
             self.say(EventKind::Booting { accelerator, attempt }).await;
             let machine = self.machine(system, prepared, accelerator);
             let source = self.keeping.source(&machine, prepared).await;
+            if self.purpose == Purpose::Keeping && !matches!(source, Source::BootAndKeep(_)) {
+                // There is one, or there can be none; which of the two `keeping` knows.
+                return Err(Verdict::Cancelled);
+            }
             let boot_started = Instant::now();
             let booted = match source {
                 Source::Snapshot(template) => self.resume_kept(&machine, prepared, &template).await,
@@ -270,7 +298,10 @@ impl Run<'_> {
                             ))
                             .await;
                             accelerator = Accelerator::Tcg;
-                            suspicion = Some(format!("KVM does not work here: {reason}"));
+                            // A guest that lets others go first may be silent without a fault.
+                            let is_certain =
+                                self.purpose == Purpose::Command || !matches!(end, BootEnd::Silent(_));
+                            suspicion = is_certain.then(|| format!("KVM does not work here: {reason}"));
                         }
                         Next::Retry(reason) => {
                             self.notice(format!("{reason}; booting it once more")).await;
@@ -307,7 +338,7 @@ impl Run<'_> {
             command_line: command_line(&system.args, accelerator),
             shares: prepared.shares.devices.clone(),
             network: vm.network,
-            sandbox: vm.extra_args.is_empty() && self.target.qemu_command == QemuCommand::Default,
+            sandbox: is_known_machine(self.target),
             extra_args: vm.extra_args.clone(),
         }
     }
@@ -320,8 +351,15 @@ impl Run<'_> {
         accelerator: Accelerator,
         beginning: Beginning<'_>,
     ) -> Result<Booted, NotUp> {
-        let started =
-            Live::start(&prepared.qemu, machine, &prepared.initramfs, beginning, &self.io.events).await;
+        let started = Live::start(
+            &prepared.qemu,
+            machine,
+            &prepared.initramfs,
+            beginning,
+            self.purpose.priority(),
+            &self.io.events,
+        )
+        .await;
         let mut live = match started {
             Ok(live) => live,
             Err(error) => {
@@ -347,7 +385,8 @@ impl Run<'_> {
     ) -> Result<(), BootEnd> {
         let limit = self.boot_limit(accelerator);
         let deadline = awake(limit);
-        let silence = awake(KVM_SILENCE);
+        let (most_silence, most_stall) = (self.purpose.patience(KVM_SILENCE), self.purpose.patience(STALL));
+        let silence = awake(most_silence);
         tokio::pin!(deadline, silence);
         let events = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
@@ -368,7 +407,7 @@ impl Run<'_> {
         let answer = live.agent.answer();
         tokio::pin!(answer);
         loop {
-            let stall = awake(STALL);
+            let stall = awake(most_stall);
             tokio::select! {
                 biased;
                 () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
@@ -386,19 +425,19 @@ impl Run<'_> {
                 }
                 Ok(()) = live.progress.changed() => {}
                 () = &mut silence, if accelerator == Accelerator::Kvm && !live.alarms.borrow().kernel_runs => {
-                    return Err(BootEnd::Silent(KVM_SILENCE));
+                    return Err(BootEnd::Silent(most_silence));
                 }
                 () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
-                () = stall => return Err(BootEnd::Stalled(STALL)),
+                () = stall => return Err(BootEnd::Stalled(most_stall)),
             }
         }
     }
 
     fn boot_limit(&self, accelerator: Accelerator) -> Duration {
-        self.target.boot_timeout.unwrap_or(match accelerator {
+        self.purpose.patience(self.target.boot_timeout.unwrap_or(match accelerator {
             Accelerator::Kvm => KVM_BOOT,
             Accelerator::Tcg => TCG_BOOT,
-        })
+        }))
     }
 
     /// Runs the command in a guest that is up, and ends the machine.
