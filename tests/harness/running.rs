@@ -210,6 +210,12 @@ impl Running {
         self.wait_until(&format!("`{text}` came"), |seen| contains(&seen.stdout, text));
     }
 
+    /// Waits until standard error has `text`.
+    #[track_caller]
+    pub fn wait_for_error(&self, text: &str) {
+        self.wait_until(&format!("`{text}` was logged"), |seen| contains(&seen.stderr, text));
+    }
+
     /// Waits until standard output has `text` so many times.
     #[track_caller]
     pub fn wait_for_times(&self, text: &str, times: usize) {

@@ -9,5 +9,6 @@ mod positions;
 mod run;
 mod stop;
 mod trust;
+mod warming;
 mod wire;
 mod workspace;

@@ -16,7 +16,7 @@ const ENDLESS: &str = "sleep 1000";
 
 /// Waits until the server's machines are gone; the server itself goes on.
 #[track_caller]
-fn machine_is_gone(client: &mut Client) {
+pub(crate) fn machine_is_gone(client: &mut Client) {
     let deadline = Instant::now() + SOON;
     while !client.running().processes().is_empty() {
         assert!(Instant::now() < deadline, "left: {:?}", client.running().processes());

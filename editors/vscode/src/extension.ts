@@ -100,7 +100,7 @@ export function activate(context: vscode.ExtensionContext): Api {
       if (change.affectsConfiguration('vmtest.server')) {
         void restartWhenIdle(current, runs);
       }
-      if (change.affectsConfiguration('vmtest.jobs')) {
+      if (['vmtest.jobs', 'vmtest.warmSnapshots'].some((name) => change.affectsConfiguration(name))) {
         void current.configure();
       }
     }),

@@ -75,10 +75,10 @@ export class Server implements vscode.Disposable {
     }
   }
 
-  /** Another number of jobs counts from the next run on, and needs no other server. */
+  /** What may change while the server runs. */
   async configure(): Promise<void> {
     await this.running?.sendNotification(DidChangeConfigurationNotification.type, {
-      settings: { vmtest: { jobs: jobs() } },
+      settings: { vmtest: changeable() },
     });
   }
 
@@ -155,7 +155,7 @@ export class Server implements vscode.Disposable {
         // Asked again when the client starts a server that crashed: trust may have been granted since.
         initializationOptions: () => ({
           trusted: vscode.workspace.isTrusted,
-          jobs: jobs(),
+          ...changeable(),
         }),
       },
     );
@@ -210,9 +210,10 @@ function settings(): vscode.WorkspaceConfiguration {
   return vscode.workspace.getConfiguration('vmtest');
 }
 
-/** As it was written; the server says what is wrong with it. */
-function jobs(): unknown {
-  return settings().get('jobs', null);
+/** As they were written; the server says what is wrong with them. */
+function changeable(): Record<string, unknown> {
+  const names = ['jobs', 'warmSnapshots'];
+  return Object.fromEntries(names.map((name) => [name, settings().get<unknown>(name, null)]));
 }
 
 /** Says that we show runs and open shells ourselves. */

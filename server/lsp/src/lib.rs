@@ -26,6 +26,7 @@ mod tests;
 mod transport;
 mod trust;
 mod uri;
+mod warming;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -104,7 +105,9 @@ async fn serve_until(
     let transport = Transport::start((service, socket), input, output, &lifecycle);
     let reason = lifecycle.leaving().await;
     tracing::info!(?reason, "leaving");
-    if !server.runs.shutdown(MACHINES_LIMIT).await {
+    let (runs, warming) =
+        tokio::join!(server.runs.shutdown(MACHINES_LIMIT), server.warming.shutdown(MACHINES_LIMIT));
+    if !runs || !warming {
         tracing::warn!("not every machine has ended by itself");
     }
     transport.finish(WRITE_LIMIT).await;

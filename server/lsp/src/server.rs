@@ -25,6 +25,7 @@ use crate::environment::Environment;
 use crate::lifecycle::Lifecycle;
 use crate::runs::{Runs, TargetKey};
 use crate::trust::Trust;
+use crate::warming::Warming;
 use crate::{Options, convert, handlers, protocol};
 
 /// The server. Cheap to clone, for the tasks that it starts.
@@ -34,13 +35,14 @@ pub(crate) struct Server(Arc<Shared>);
 /// What every handler sees.
 pub(crate) struct Shared {
     pub(crate) client: Client,
-    pub(crate) documents: Documents,
+    pub(crate) documents: Arc<Documents>,
     pub(crate) changes: Changes,
     pub(crate) environment: Arc<Environment>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) diagnostics: Arc<Diagnostics>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) runs: Runs,
+    pub(crate) warming: Arc<Warming>,
     /// What was wrong with the client's options; to be said as soon as that is allowed.
     pub(crate) complaints: Mutex<Vec<String>>,
     capabilities: OnceLock<Arc<Capabilities>>,
@@ -62,18 +64,24 @@ impl Server {
         let build = |client: Client| {
             let (diagnostics, trust) = (Arc::<Diagnostics>::default(), Arc::<Trust>::default());
             let outbox = Arc::new(client.clone());
+            let documents = Arc::<Documents>::default();
+            let (executor, shown, word) =
+                (Arc::clone(&options.executor), Arc::clone(&documents), Arc::clone(&trust));
+            let warming = Arc::new(Warming::new(executor, shown, word));
             Self(Arc::new(Shared {
                 runs: Runs::new(
                     options.executor,
                     outbox,
                     Arc::clone(&diagnostics),
                     Arc::clone(&trust),
+                    Arc::clone(&warming),
                     options.make_logs,
                 ),
+                warming,
                 client,
                 diagnostics,
                 trust,
-                documents: Documents::default(),
+                documents,
                 changes,
                 environment: Arc::new(Environment::new(&options.cache)),
                 lifecycle,
@@ -92,6 +100,7 @@ impl Server {
         tokio::spawn(checker::run(server.clone(), received, pause));
         let publisher = server.clone();
         tokio::spawn(async move { publisher.diagnostics.publish(&publisher.client).await });
+        tokio::spawn(Arc::clone(&server.warming).work());
         tokio::spawn(async move { server.runs.refresh_lenses().await });
         (service, socket)
     }

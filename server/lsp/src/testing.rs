@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use vmtest_vm::executor::{Script, ScriptedExecutor};
+use vmtest_vm::executor::{Executor, Script, ScriptedExecutor};
 
 use crate::Options;
 use crate::framing::{Frame, FrameReader};
@@ -51,12 +51,17 @@ pub(crate) fn modern() -> Value {
 impl TestClient {
     /// Starts a server that plays these scripts, and says hello with these capabilities.
     pub(crate) async fn start(capabilities: Value, options: Value, scripts: Vec<Script>) -> Self {
-        Self::silent(scripts, Duration::from_secs(3600)).hello(capabilities, options).await
+        Self::of(Arc::new(ScriptedExecutor::new(scripts)), capabilities, options).await
+    }
+
+    /// The same with any executor.
+    pub(crate) async fn of(executor: Arc<dyn Executor>, capabilities: Value, options: Value) -> Self {
+        Self::silent(executor, Duration::from_secs(3600)).hello(capabilities, options).await
     }
 
     /// A server with a modern client, which looks at the disk at once.
     pub(crate) async fn looking() -> Self {
-        Self::silent(Vec::new(), Duration::ZERO).hello(modern(), json!({})).await
+        Self::silent(Arc::new(ScriptedExecutor::default()), Duration::ZERO).hello(modern(), json!({})).await
     }
 
     async fn hello(self, capabilities: Value, options: Value) -> Self {
@@ -74,10 +79,9 @@ impl TestClient {
     }
 
     /// A server that has heard nothing yet.
-    fn silent(scripts: Vec<Script>, pause: Duration) -> Self {
+    fn silent(executor: Arc<dyn Executor>, pause: Duration) -> Self {
         let (input, server_input) = tokio::io::duplex(1 << 16);
         let (server_output, output) = tokio::io::duplex(1 << 16);
-        let executor = Arc::new(ScriptedExecutor::new(scripts));
         // Logs are the user's; what the machine lacks would come at any time.
         let options = Options {
             make_logs: Arc::new(|_, _| None),

@@ -1,7 +1,9 @@
 //! Whether the user lets this workspace run anything. The server decides, not the client: without a word nothing runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
 
 use crate::outbox::{NotAsked, Outbox};
 use crate::runs::Request;
@@ -18,7 +20,7 @@ const NOT: &str = "Cancel";
 /// The user's word.
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
-    granted: AtomicBool,
+    granted: watch::Sender<bool>,
     /// Counts what was to run; the last one is the user's wish.
     last: AtomicU64,
 }
@@ -26,12 +28,17 @@ pub(crate) struct Trust {
 impl Trust {
     /// Whether what a vmtest.toml says may be run.
     pub(crate) fn is_granted(&self) -> bool {
-        self.granted.load(Ordering::SeqCst)
+        *self.granted.borrow()
     }
 
     /// `initializationOptions.trusted`, or `vmtest/didChangeTrust`.
     pub(crate) fn set(&self, granted: bool) {
-        self.granted.store(granted, Ordering::SeqCst);
+        self.granted.send_replace(granted);
+    }
+
+    /// Tells of every change from now on.
+    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
+        self.granted.subscribe()
     }
 
     /// The question that a run needs; none where trust is granted. It replaces the one before, whether that was answered

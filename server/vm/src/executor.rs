@@ -21,6 +21,30 @@ pub trait Executor: Send + Sync {
         target: &'a Target,
         io: TargetIo,
     ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>>;
+
+    /// Makes sure that a guest is kept for `target`, so that its runs need not boot: where there is none yet and one may be
+    /// kept, one boots for that alone. Nothing of the project is mounted or runs. What is started lets everything else on
+    /// the host go first. Returns soon after `cancel` fires, with all of it gone. An executor without guests has none to keep.
+    fn warm<'a>(
+        &'a self,
+        _target: &'a Target,
+        _cancel: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = Warmed> + Send + 'a>> {
+        Box::pin(std::future::ready(Warmed::NotKept("there are no guests".to_owned())))
+    }
+}
+
+/// What came of [`Executor::warm`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warmed {
+    /// A guest was there already.
+    AlreadyKept,
+    /// One is there now.
+    KeptNow,
+    /// There is none, for this reason.
+    NotKept(String),
+    /// It was cancelled before it was known.
+    Cancelled,
 }
 
 /// What one target's execution is connected to.

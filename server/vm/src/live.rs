@@ -20,7 +20,7 @@ use crate::event::EventKind;
 use crate::prepare::Prepared;
 use crate::qemu::machine::{Descriptors, Machine, Memory, file_server_id, plug_order};
 use crate::qemu::monitor::{Monitor, MonitorEvent};
-use crate::qemu::process::{Process, Start};
+use crate::qemu::process::{Priority, Process, Start};
 use crate::snapshot::{Claim, Template};
 use crate::stream::{self, Control, Progress};
 use crate::virtiofsd::FileServer;
@@ -86,6 +86,7 @@ impl Live {
         prepared: &Prepared,
         machine: &Machine,
         beginning: Beginning<'_>,
+        priority: Priority,
         events: &mpsc::Sender<EventKind>,
     ) -> io::Result<Self> {
         let (console, console_end) = socket_pair()?;
@@ -118,7 +119,7 @@ impl Live {
             && !matches!(beginning, Beginning::BootToBeKept(_))
         {
             for share in machine.served() {
-                file_servers.push(FileServer::start(virtiofsd, share).await?);
+                file_servers.push(FileServer::start(virtiofsd, share, priority).await?);
             }
         }
         let descriptors = Descriptors {
@@ -136,8 +137,13 @@ impl Live {
         };
         let arguments = machine.arguments(&descriptors).words().to_vec();
         tracing::debug!(qemu = ?prepared.qemu, ?arguments, "starting QEMU");
-        let start =
-            Start { program: prepared.qemu.clone(), arguments, descriptors: descriptors.all(), mounts: None };
+        let start = Start {
+            program: prepared.qemu.clone(),
+            arguments,
+            descriptors: descriptors.all(),
+            mounts: None,
+            priority,
+        };
         let process = Process::start(start).await?;
         // QEMU has its own copies; ours would keep the streams open after its end.
         drop((console_end, monitor_end, agent_end, stream_end, input_end, state_end, own_memory));

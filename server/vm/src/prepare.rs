@@ -225,7 +225,7 @@ fn choose_sharing(
     }
 }
 
-/// Whether QEMU and all of its arguments are vmtest's own.
+/// Whether all of the machine is vmtest's own: nobody knows what arguments or a program of the user's make of it.
 pub(crate) fn is_ours_alone(target: &Target) -> bool {
     target.vm.extra_args.is_empty() && target.qemu_command == QemuCommand::Default
 }

@@ -1,35 +1,41 @@
 //! One target from kernel to verdict, in order. [`Run::carry_out`] names every step.
 
 mod keeping;
+mod warming;
 
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use keeping::{Keeping, Source};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use vmtest_config::{Command, KernelSystem, Target};
 use vmtest_guest::wire::Exit;
+use warming::Purpose;
 
 use crate::accelerator::{self, KvmMemory};
 use crate::clock::{Clock, awake};
 use crate::decide::{self, BootEnd, Next, Report, RunEnd};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind, Start};
-use crate::executor::{Executor, TargetIo};
+use crate::executor::{Executor, TargetIo, Warmed};
 use crate::job::{self, Attached};
 use crate::live::{Beginning, Live, in_words};
+use crate::modules::Links;
 use crate::prepare::{self, Prepared, Sharing};
 use crate::qemu::machine::{MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
+use crate::qemu::process;
 use crate::snapshot::Snapshots;
 use crate::stream::Control;
 use crate::typing::Typing;
 use crate::verdict::Verdict;
-use crate::virtiofsd::Virtiofsd;
+use crate::virtiofsd;
 
 /// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
 const KVM_SILENCE: Duration = Duration::from_secs(5);
@@ -51,8 +57,7 @@ pub struct QemuExecutor {
     snapshots: Option<Snapshots>,
     /// None to choose what is best.
     share_kind: Option<ShareKind>,
-    /// What was found out about it. When it has failed once, it is not tried for the other targets.
-    virtiofsd: Mutex<Option<Result<Virtiofsd, String>>>,
+    virtiofsd: Arc<virtiofsd::Known>,
     /// What was said once and need not be said for every target.
     said: Mutex<BTreeSet<String>>,
 }
@@ -64,7 +69,7 @@ impl QemuExecutor {
             cache: cache.to_owned(),
             snapshots: Some(Snapshots::new(cache)),
             share_kind: None,
-            virtiofsd: Mutex::default(),
+            virtiofsd: Arc::default(),
             said: Mutex::default(),
         }
     }
@@ -81,19 +86,15 @@ impl QemuExecutor {
         Self { share_kind: Some(kind), ..self }
     }
 
-    fn sharing(&self) -> Sharing {
-        let wanted = self.share_kind;
-        let virtiofsd = if wanted == Some(ShareKind::NineP) {
-            Err("it is not wanted".to_owned())
-        } else {
-            let mut known = self.virtiofsd.lock().expect("no holder panics");
-            known.get_or_insert_with(Virtiofsd::find).clone()
-        };
-        Sharing { wanted, virtiofsd }
-    }
-
-    fn give_up_virtiofsd(&self, reason: &str) {
-        *self.virtiofsd.lock().expect("no holder panics") = Some(Err(reason.to_owned()));
+    /// The same, with nothing said yet.
+    fn unheard(&self) -> Self {
+        Self {
+            cache: self.cache.clone(),
+            snapshots: self.snapshots.clone(),
+            share_kind: self.share_kind,
+            virtiofsd: self.virtiofsd.clone(),
+            said: Mutex::default(),
+        }
     }
 }
 
@@ -111,19 +112,28 @@ impl Executor for QemuExecutor {
                 io,
                 durations: Durations::default(),
                 keeping: Keeping::new(self.snapshots.clone()),
+                purpose: Purpose::Command,
             };
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),
             };
             tokio::select! {
-                () = run.keeping.settle() => {}
+                _ = run.keeping.settle() => {}
                 // What has no name yet goes with us.
                 () = run.io.cancel.cancelled() => {}
             }
             let durations = Durations { total: started.elapsed(), ..run.durations };
             Finished { verdict, durations, lost_writes }
         })
+    }
+
+    fn warm<'a>(
+        &'a self,
+        target: &'a Target,
+        cancel: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = Warmed> + Send + 'a>> {
+        Box::pin(warming::warm(self, target, cancel))
     }
 }
 
@@ -133,6 +143,7 @@ struct Run<'a> {
     io: TargetIo,
     durations: Durations,
     keeping: Keeping,
+    purpose: Purpose,
 }
 
 /// A guest whose agent has answered.
@@ -182,7 +193,7 @@ impl Run<'_> {
         // Reads the kernel and builds the initramfs; everything that can be wrong before QEMU starts is said here.
         let mut prepared = self.prepare(system).await?;
         // What the guest needs later than its boot is made meanwhile.
-        let indexes = prepared.indexes.clone().map(|links| tokio::task::spawn_blocking(move || links.make()));
+        let indexes = prepared.indexes.clone().map(|links| self.make_indexes(links));
         // KVM where it works, else TCG; the first answer of the agent ends it.
         let booted = self.get_up(system, &mut prepared).await?;
         if let Some(indexes) = indexes {
@@ -228,8 +239,11 @@ impl Run<'_> {
     async fn prepare(&mut self, system: &KernelSystem) -> Result<Prepared, Verdict> {
         let started = Instant::now();
         let (target, system, cache) = (self.target.clone(), system.clone(), self.executor.cache.clone());
-        let sharing = tokio::task::block_in_place(|| self.executor.sharing());
-        let work = tokio::task::spawn_blocking(move || prepare::prepare(&target, &system, &cache, &sharing));
+        let (wanted, virtiofsd) = (self.executor.share_kind, self.executor.virtiofsd.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let sharing = Sharing { wanted, virtiofsd: virtiofsd.get() };
+            prepare::prepare(&target, &system, &cache, &sharing)
+        });
         let prepared = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(Verdict::Cancelled),
             prepared = work => prepared,
@@ -243,6 +257,14 @@ impl Run<'_> {
             self.notice_once(notice, notice.clone()).await;
         }
         Ok(prepared)
+    }
+
+    /// Makes module indexes, on a thread that may wait.
+    fn make_indexes(&self, links: Links) -> JoinHandle<Result<(), String>> {
+        let (cancel, priority) = (self.io.cancel.clone(), self.purpose.priority());
+        let runtime = Handle::current();
+        let run = move |depmod| runtime.block_on(process::output(depmod, priority, &cancel));
+        tokio::task::spawn_blocking(move || links.make(run))
     }
 
     async fn wait_for_indexes(&self, indexes: JoinHandle<Result<(), String>>) {
@@ -265,7 +287,7 @@ impl Run<'_> {
                 Err(Unbooted::NotShared(reason)) => reason,
             };
             let sentence = format!("virtiofsd does not work here: {reason}");
-            self.executor.give_up_virtiofsd(&sentence);
+            self.executor.virtiofsd.give_up(&sentence);
             *prepared = self.prepare(system).await?;
             // Else this was the only way, and its failure has been said.
             self.notice_once(
@@ -290,6 +312,10 @@ impl Run<'_> {
             self.say(EventKind::Booting { accelerator, attempt }).await;
             let machine = self.machine(system, prepared, accelerator);
             let source = self.keeping.source(&machine, prepared).await;
+            if self.purpose == Purpose::Keeping && !matches!(source, Source::BootAndKeep(_)) {
+                // There is one, or there can be none; which of the two `keeping` knows.
+                return Err(Unbooted::Ended(Verdict::Cancelled));
+            }
             let boot_started = Instant::now();
             let booted = match source {
                 Source::Snapshot(template) => self.resume_kept(&machine, prepared, &template).await,
@@ -340,7 +366,10 @@ impl Run<'_> {
                             ))
                             .await;
                             accelerator = Accelerator::Tcg;
-                            suspicion = Some(format!("KVM does not work here: {reason}"));
+                            // A guest that lets others go first may be silent without a fault.
+                            let is_certain =
+                                self.purpose == Purpose::Command || !matches!(end, BootEnd::Silent(_));
+                            suspicion = is_certain.then(|| format!("KVM does not work here: {reason}"));
                         }
                         Next::Retry(reason) => {
                             self.notice(format!("{reason}; booting it once more")).await;
@@ -404,7 +433,8 @@ impl Run<'_> {
         accelerator: Accelerator,
         beginning: Beginning<'_>,
     ) -> Result<Booted, NotUp> {
-        let started = Live::start(prepared, machine, beginning, &self.io.events).await;
+        let started =
+            Live::start(prepared, machine, beginning, self.purpose.priority(), &self.io.events).await;
         let mut live = match started {
             Ok(live) => live,
             Err(error) => {
@@ -430,7 +460,8 @@ impl Run<'_> {
     ) -> Result<(), BootEnd> {
         let limit = self.boot_limit(accelerator);
         let deadline = awake(limit);
-        let silence = awake(KVM_SILENCE);
+        let (most_silence, most_stall) = (self.purpose.patience(KVM_SILENCE), self.purpose.patience(STALL));
+        let silence = awake(most_silence);
         tokio::pin!(deadline, silence);
         let events = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
@@ -451,7 +482,7 @@ impl Run<'_> {
         let answer = live.agent.answer();
         tokio::pin!(answer);
         loop {
-            let stall = awake(STALL);
+            let stall = awake(most_stall);
             tokio::select! {
                 biased;
                 () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
@@ -469,19 +500,19 @@ impl Run<'_> {
                 }
                 Ok(()) = live.progress.changed() => {}
                 () = &mut silence, if accelerator == Accelerator::Kvm && !live.alarms.borrow().kernel_runs => {
-                    return Err(BootEnd::Silent(KVM_SILENCE));
+                    return Err(BootEnd::Silent(most_silence));
                 }
                 () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
-                () = stall => return Err(BootEnd::Stalled(STALL)),
+                () = stall => return Err(BootEnd::Stalled(most_stall)),
             }
         }
     }
 
     fn boot_limit(&self, accelerator: Accelerator) -> Duration {
-        self.target.boot_timeout.unwrap_or(match accelerator {
+        self.purpose.patience(self.target.boot_timeout.unwrap_or(match accelerator {
             Accelerator::Kvm => KVM_BOOT,
             Accelerator::Tcg => TCG_BOOT,
-        })
+        }))
     }
 
     /// Runs the command in a guest that is up, and ends the machine.

@@ -8,12 +8,13 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use nix::unistd::geteuid;
 
 use crate::host;
 use crate::qemu::machine::ShareDevice;
-use crate::qemu::process::{OwnMounts, Process, Start};
+use crate::qemu::process::{OwnMounts, Priority, Process, Start};
 
 /// Where a daemon sees what it serves of `/`: it makes a directory its root, and fails when it is that already. It has no use
 /// for what else is there.
@@ -155,6 +156,22 @@ fn dialect(help: &str, is_root: bool) -> Result<Dialect, &'static str> {
     Ok(if is_rust { Dialect::Rust { announces_submounts } } else { Dialect::C })
 }
 
+/// What is known of this machine's virtiofsd.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<Option<Result<Virtiofsd, String>>>);
+
+impl Known {
+    /// Looks for one the first time; the error is a clause that says why there is none.
+    pub(crate) fn get(&self) -> Result<Virtiofsd, String> {
+        self.0.lock().expect("no holder panics").get_or_insert_with(Virtiofsd::find).clone()
+    }
+
+    /// It is not to be tried again.
+    pub(crate) fn give_up(&self, reason: &str) {
+        *self.0.lock().expect("no holder panics") = Some(Err(reason.to_owned()));
+    }
+}
+
 /// A running virtiofsd. It ends at the latest when this is dropped.
 #[derive(Debug)]
 pub(crate) struct FileServer {
@@ -167,13 +184,18 @@ pub(crate) struct FileServer {
 
 impl FileServer {
     /// Starts one.
-    pub(crate) async fn start(virtiofsd: &Virtiofsd, share: &ShareDevice) -> io::Result<Self> {
+    pub(crate) async fn start(
+        virtiofsd: &Virtiofsd,
+        share: &ShareDevice,
+        priority: Priority,
+    ) -> io::Result<Self> {
         let (listener, connection) = meeting()?;
         let start = Start {
             program: virtiofsd.program.clone(),
             arguments: virtiofsd.arguments(share, listener.as_raw_fd()),
             descriptors: vec![listener.as_raw_fd()],
             mounts: virtiofsd.mounts(share),
+            priority,
         };
         tracing::debug!(program = ?start.program, arguments = ?start.arguments, "starting virtiofsd");
         let process = Process::start(start).await?;

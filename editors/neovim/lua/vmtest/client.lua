@@ -70,9 +70,9 @@ function M.config()
       experimental = { vmtest = { runEvents = true, shell = true } },
     }),
     before_init = function(params, resolved)
-      params.initializationOptions = vim.tbl_extend('force', resolved.init_options or {}, {
-        trusted = require('vmtest.trust').is_granted(vim.fs.joinpath(resolved.root_dir, M.FILE)),
-      })
+      local options = vim.tbl_extend('force', config.for_server(), resolved.init_options or {})
+      options.trusted = require('vmtest.trust').is_granted(vim.fs.joinpath(resolved.root_dir, M.FILE))
+      params.initializationOptions = options
     end,
     on_attach = on_attach,
     on_exit = function(_, _, id)

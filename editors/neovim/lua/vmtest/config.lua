@@ -5,6 +5,7 @@ local M = {}
 ---@class vmtest.Config
 ---@field cmd? string|string[] the program, instead of `vmtest` on PATH
 ---@field jobs? integer how many targets run at once
+---@field warm_snapshots boolean whether guests are kept for an open file before anything runs
 ---@field codelens boolean whether lenses are shown
 ---@field open_output boolean whether a run opens the output
 ---@field output_height integer lines of the output's window
@@ -15,6 +16,7 @@ local M = {}
 local options = {
   cmd = { 'string', 'table' },
   jobs = { 'number' },
+  warm_snapshots = { 'boolean', default = false },
   codelens = { 'boolean', default = true },
   open_output = { 'boolean', default = true },
   output_height = { 'number', default = 12 },
@@ -57,6 +59,13 @@ function M.get()
     end
   end
   return config
+end
+
+--- What of it the server is told, at its start and before each run.
+---@return table
+function M.for_server()
+  local config = M.get()
+  return { jobs = config.jobs or vim.NIL, warmSnapshots = config.warm_snapshots }
 end
 
 --- How vmtest is started with these arguments; nil and a sentence when it is not there.

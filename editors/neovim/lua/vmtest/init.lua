@@ -115,8 +115,8 @@ end
 ---@param targets? (string|{name: string, index: integer})[]
 local function start(path, running, buf, targets)
   require('vmtest.trust').ensure(path, function()
-    local jobs = require('vmtest.config').get().jobs or vim.NIL
-    client().notify(running, 'workspace/didChangeConfiguration', { settings = { vmtest = { jobs = jobs } } })
+    local settings = { vmtest = require('vmtest.config').for_server() }
+    client().notify(running, 'workspace/didChangeConfiguration', { settings = settings })
     client().request(running, 'vmtest/run', { uri = vim.uri_from_bufnr(buf), targets = targets }, function()
       local names = targets
         and vim.tbl_map(function(target)

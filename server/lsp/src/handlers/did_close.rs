@@ -8,6 +8,7 @@ use crate::server::Server;
 pub(crate) fn did_close(server: &Server, params: &DidCloseTextDocumentParams) {
     let uri = &params.text_document.uri;
     if server.documents.close(uri) {
+        server.warming.closed(uri);
         server.text_changed(uri.clone());
     }
 }

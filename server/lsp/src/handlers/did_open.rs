@@ -11,6 +11,7 @@ pub(crate) fn did_open(server: &Server, params: DidOpenTextDocumentParams) {
     let encoding = server.capabilities().encoding;
     let uri = opened.uri.clone();
     if server.documents.open(Document::new(opened.uri, opened.version, opened.text, encoding)) {
+        server.warming.opened(uri.clone());
         server.text_changed(uri);
     }
 }

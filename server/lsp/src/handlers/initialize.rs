@@ -23,6 +23,7 @@ pub(crate) fn initialize(server: &Server, params: &InitializeParams) -> Initiali
     let (options, complaints) = Options::read(params.initialization_options.as_ref());
     server.complaints.lock().unwrap_or_else(PoisonError::into_inner).extend(complaints);
     server.trust.set(options.trusted);
+    server.warming.switch(options.warm_snapshots);
     server.runs.configure(|settings| {
         settings.client = capabilities.for_runs();
         settings.folders = folders(params);

@@ -207,6 +207,8 @@ pub(crate) struct Options {
     pub(crate) trusted: bool,
     /// How many targets run at once; none leaves it to processors and memory.
     pub(crate) jobs: Option<usize>,
+    /// Whether guests are kept for open documents before anything runs.
+    pub(crate) warm_snapshots: bool,
 }
 
 impl Options {
@@ -241,6 +243,14 @@ impl Options {
             }
             Some(other) => wrong.push(format!(
                 "initializationOptions.jobs must be a whole number from 1 to 1024, not {}",
+                kind(other)
+            )),
+        }
+        match fields.get("warmSnapshots") {
+            None | Some(Value::Null) => {}
+            Some(Value::Bool(warm_snapshots)) => self.warm_snapshots = *warm_snapshots,
+            Some(other) => wrong.push(format!(
+                "initializationOptions.warmSnapshots must be true or false, not {}",
                 kind(other)
             )),
         }

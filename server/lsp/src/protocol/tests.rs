@@ -152,23 +152,25 @@ fn a_target_that_is_neither_name_nor_place_is_refused_in_a_sentence() {
 fn options_are_read_and_unknown_ones_ignored() {
     let changed = example("workspace/didChangeConfiguration");
     let (options, wrong) = Options::read(changed.pointer("/settings/vmtest"));
-    assert_eq!((options.jobs, wrong), (Some(4), vec![]));
+    assert_eq!((options.jobs, options.warm_snapshots, wrong), (Some(4), true, vec![]));
     let shown = example("initializationOptions");
-    assert_eq!(Options::read(Some(&shown)), (Options { trusted: true, jobs: Some(2) }, vec![]));
+    let as_shown = Options { trusted: true, jobs: Some(2), warm_snapshots: true };
+    assert_eq!(Options::read(Some(&shown)), (as_shown, vec![]));
     let more = json!({ "trusted": true, "later": [] });
-    assert_eq!(Options::read(Some(&more)), (Options { trusted: true, jobs: None }, vec![]));
+    assert_eq!(Options::read(Some(&more)), (Options { trusted: true, ..Options::default() }, vec![]));
     assert_eq!(Options::read(None), (Options::default(), vec![]));
 }
 
 #[test]
 fn a_wrong_option_is_said_and_grants_nothing() {
-    let (options, wrong) = Options::read(Some(&json!({ "trusted": "true", "jobs": 0 })));
+    let (options, wrong) = Options::read(Some(&json!({ "trusted": "true", "jobs": 0, "warmSnapshots": 1 })));
     assert_eq!(options, Options::default());
     assert_eq!(
         wrong,
         [
             "initializationOptions.trusted must be true or false, not a string; the workspace is not trusted",
-            "initializationOptions.jobs must be a whole number from 1 to 1024, not 0"
+            "initializationOptions.jobs must be a whole number from 1 to 1024, not 0",
+            "initializationOptions.warmSnapshots must be true or false, not 1"
         ]
     );
     assert_eq!(

@@ -49,17 +49,17 @@ impl Line {
     }
 }
 
-/// Carries out one target when its turn has come and the run that it replaces is gone.
+/// Carries out one target when its turn has come and what is in its way is gone.
 pub(crate) struct InTurn {
     executor: Arc<dyn Executor>,
     turn: Mutex<Option<Turn>>,
-    before: Option<CancellationToken>,
+    first: Vec<CancellationToken>,
 }
 
 impl InTurn {
-    /// `before` fires when what must be gone first is gone.
-    pub(crate) fn new(executor: Arc<dyn Executor>, turn: Turn, before: Option<CancellationToken>) -> Self {
-        Self { executor, turn: Mutex::new(Some(turn)), before }
+    /// Each of `first` fires when something that must be gone first is gone.
+    pub(crate) fn new(executor: Arc<dyn Executor>, turn: Turn, first: Vec<CancellationToken>) -> Self {
+        Self { executor, turn: Mutex::new(Some(turn)), first }
     }
 }
 
@@ -72,8 +72,8 @@ impl Executor for InTurn {
         let turn = self.turn.lock().expect("no holder panics").take();
         Box::pin(async move {
             let in_turn = async {
-                if let Some(before) = &self.before {
-                    before.cancelled().await;
+                for gone in &self.first {
+                    gone.cancelled().await;
                 }
                 turn.expect("an execution of its own for each target").await
             };

@@ -50,6 +50,7 @@ use crate::position::Encoding;
 use crate::protocol::TargetStatus;
 use crate::trust::{self, Answer, Trust};
 use crate::uri::uri_of;
+use crate::warming::{Pause, Warming};
 
 /// Events between a target and who follows it; a full channel makes the guest wait.
 const EVENTS: usize = 8;
@@ -120,6 +121,7 @@ pub(crate) struct Inner {
     outbox: Arc<dyn Outbox>,
     diagnostics: Arc<Diagnostics>,
     trust: Arc<Trust>,
+    warming: Arc<Warming>,
     make_logs: MakeLogs,
     settings: RwLock<Arc<Settings>>,
     line: Line,
@@ -159,6 +161,7 @@ impl Runs {
         outbox: Arc<dyn Outbox>,
         diagnostics: Arc<Diagnostics>,
         trust: Arc<Trust>,
+        warming: Arc<Warming>,
         make_logs: MakeLogs,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -166,6 +169,7 @@ impl Runs {
             outbox,
             diagnostics,
             trust,
+            warming,
             make_logs,
             settings: RwLock::default(),
             line: Line::new(),
@@ -344,7 +348,8 @@ impl Runs {
         known.runs.insert(run_id.0.clone(), started.iter().map(|one| one.attempt.clone()).collect());
         drop(known);
         inner.changed.notify_one();
-        inner.tasks.spawn(inner.clone().carry_out(run_id.clone(), started, settings));
+        let pause = inner.warming.pause();
+        inner.tasks.spawn(inner.clone().carry_out(run_id.clone(), started, settings, pause));
         Ok(run_id)
     }
 }
@@ -395,7 +400,13 @@ impl Inner {
     }
 
     /// One run, to its end.
-    async fn carry_out(self: Arc<Self>, run_id: RunId, started: Vec<Started>, settings: Arc<Settings>) {
+    async fn carry_out(
+        self: Arc<Self>,
+        run_id: RunId,
+        started: Vec<Started>,
+        settings: Arc<Settings>,
+        pause: Pause,
+    ) {
         let (inner, id, count) = (self.clone(), run_id.clone(), started.len());
         let logs = tokio::task::spawn_blocking(move || (inner.make_logs)(&id, count));
         let logs = tokio::time::timeout(LOGS_LIMIT, logs).await.ok().and_then(Result::ok).flatten();
@@ -412,6 +423,7 @@ impl Inner {
                 logs,
                 settings.clone(),
                 told.clone(),
+                pause.gone(),
             )));
         }
         for target in targets {
@@ -428,6 +440,7 @@ impl Inner {
         logs: Option<Logs>,
         settings: Arc<Settings>,
         told: CancellationToken,
+        warmer: Option<CancellationToken>,
     ) {
         let Started { chosen, attempt, before, turn } = started;
         // Also when something here panics: what replaces it must not wait forever.
@@ -453,11 +466,8 @@ impl Inner {
                 tokio::spawn(announce::progress(outbox, tokens, cancel, name, states));
             }
         }
-        let executor = Arc::new(InTurn::new(
-            self.executor.clone(),
-            turn,
-            before.as_ref().map(|before| before.gone.clone()),
-        ));
+        let first = before.iter().map(|before| before.gone.clone()).chain(warmer).collect();
+        let executor = Arc::new(InTurn::new(self.executor.clone(), turn, first));
         let follower = Follower::new(self.clone(), attempt.clone(), pipe, logs, places);
         let (events, heard) = mpsc::channel(EVENTS);
         let following = tokio::spawn(follower.follow(heard));

@@ -36,7 +36,9 @@ fn bench_with(executor: Arc<dyn Executor>) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let logs = folder.path().join("logs");
     let make_logs = Arc::new(move |id: &RunId, targets| Logs::create(logs.join(&id.0), targets).ok());
-    let runs = Runs::new(executor, client.clone(), Arc::clone(&diagnostics), trust.clone(), make_logs);
+    let warming = Arc::new(Warming::new(executor.clone(), Arc::default(), trust.clone()));
+    let outbox = client.clone();
+    let runs = Runs::new(executor, outbox, Arc::clone(&diagnostics), trust.clone(), warming, make_logs);
     runs.configure(|settings| {
         settings.client.run_events = true;
         settings.client.related_information = true;

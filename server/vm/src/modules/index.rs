@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use super::{ModuleTree, Origin};
@@ -79,18 +79,19 @@ impl Links {
         Ok(Self { share, inside, links_into: real(&tree.dir), depmod, tree, release })
     }
 
-    /// Makes the indexes, if they are not there. Any number of processes may do so at once. Takes up to seconds.
+    /// Makes the indexes, if they are not there, with a `depmod` that `run` runs to its end. Any number of processes may do
+    /// so at once. Takes up to seconds.
     ///
     /// # Errors
     /// One sentence: why there are none.
-    pub fn make(&self) -> Result<(), String> {
+    pub fn make(&self, run: impl FnOnce(Command) -> io::Result<Output>) -> Result<(), String> {
         if self.share.join(&self.inside).is_dir() {
             return Ok(());
         }
         let Self { share, inside, depmod, tree, release, .. } = self;
         let Some(entry) = inside.iter().next() else { return Ok(()) };
         let done = share.join(entry);
-        make(depmod, tree, release, share, &done).map_err(|reason| not_possible(tree, &reason))?;
+        make(run, depmod, tree, release, share, &done).map_err(|reason| not_possible(tree, &reason))?;
         let name = entry.to_string_lossy();
         forget_old(share, name.split_inclusive('-').next().unwrap_or_default(), &done);
         Ok(())
@@ -106,18 +107,21 @@ fn in_cache(root: &Path, error: &io::Error) -> String {
 }
 
 /// Builds beside the final place and renames: `done` is complete as soon as it exists.
-fn make(depmod: &Path, tree: &ModuleTree, release: &str, root: &Path, done: &Path) -> Result<(), String> {
+fn make(
+    run: impl FnOnce(Command) -> io::Result<Output>,
+    depmod: &Path,
+    tree: &ModuleTree,
+    release: &str,
+    root: &Path,
+    done: &Path,
+) -> Result<(), String> {
     let in_cache = |error: io::Error| in_cache(root, &error);
     let staging = tempfile::Builder::new().prefix(".new-").tempdir_in(root).map_err(in_cache)?;
     let dir = staging.path().join("lib/modules").join(release);
     link_modules(tree, &dir).map_err(in_cache)?;
-    let output = Command::new(depmod)
-        .arg("-b")
-        .arg(staging.path())
-        .arg(release)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("starting `{}` failed: {error}", depmod.display()))?;
+    let mut command = Command::new(depmod);
+    command.arg("-b").arg(staging.path()).arg(release).stdin(Stdio::null());
+    let output = run(command).map_err(|error| format!("starting `{}` failed: {error}", depmod.display()))?;
     if !output.status.success() || !dir.join("modules.dep").is_file() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");

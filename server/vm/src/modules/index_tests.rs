@@ -35,7 +35,7 @@ fn links(depmod: &Path, tree: &ModuleTree, cache: &Path) -> Links {
 
 fn built(depmod: &Path, tree: &ModuleTree, cache: &Path) -> PathBuf {
     let links = links(depmod, tree, cache);
-    links.make().unwrap();
+    links.make(|mut depmod| depmod.output()).unwrap();
     links.share.join(links.inside)
 }
 
@@ -97,7 +97,7 @@ fn a_depmod_that_fails_is_a_reason_and_leaves_nothing() {
     let broken = dir.path().join("depmod");
     fs::write(&broken, "#!/bin/sh\necho cannot do it >&2\nexit 3\n").unwrap();
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
-    let reason = links(&broken, &tree, &cache).make().unwrap_err();
+    let reason = links(&broken, &tree, &cache).make(|mut depmod| depmod.output()).unwrap_err();
     assert!(reason.contains("modprobe") && reason.contains("cannot do it"), "{reason}");
     assert_eq!(cache.join("modules").read_dir().unwrap().count(), 0);
 }

@@ -3,8 +3,9 @@
 use std::ffi::{CStr, OsString};
 use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -16,11 +17,35 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// How long QEMU may take to follow `quit`, and again to follow SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What is kept of QEMU's standard error.
 const STDERR_LIMIT: usize = 16 * 1024;
+
+/// How a process stands to all others of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// It is one of them.
+    Normal,
+    /// They go first.
+    Low,
+}
+
+impl Priority {
+    /// Gives it to what `command` will start, and so to all that comes of that.
+    fn give(self, command: &mut std::process::Command) {
+        if self == Self::Low {
+            let prepare = || {
+                go_last();
+                Ok(())
+            };
+            // SAFETY: between fork and exec only system calls are made; nothing allocates or takes a lock.
+            unsafe { command.pre_exec(prepare) };
+        }
+    }
+}
 
 /// What to start.
 #[derive(Debug)]
@@ -31,6 +56,7 @@ pub(crate) struct Start {
     pub(crate) descriptors: Vec<RawFd>,
     /// None to see the host's mounts as they are.
     pub(crate) mounts: Option<OwnMounts>,
+    pub(crate) priority: Priority,
 }
 
 /// Mounts that only one process sees. Needs root, and Linux 5.12.
@@ -49,6 +75,7 @@ pub(crate) struct Process {
     group: Pid,
     stderr: Arc<Mutex<Vec<u8>>>,
     stderr_task: JoinHandle<()>,
+    priority: Priority,
     ended: bool,
 }
 
@@ -69,13 +96,14 @@ impl Process {
             // SAFETY: between fork and exec only system calls are made; nothing allocates or takes a lock.
             unsafe { command.pre_exec(move || mounts.enter()) };
         }
+        start.priority.give(command.as_std_mut());
         let mut child = spawn_on_lasting_thread(command).await?;
         let group =
             child.id().map(|id| Pid::from_raw(id as i32)).ok_or_else(|| io::Error::other("no process id"))?;
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let pipe = child.stderr.take();
         let stderr_task = tokio::spawn(collect(pipe, stderr.clone()));
-        Ok(Self { child, group, stderr, stderr_task, ended: false })
+        Ok(Self { child, group, stderr, stderr_task, priority: start.priority, ended: false })
     }
 
     /// Waits for its end.
@@ -94,17 +122,9 @@ impl Process {
 
     /// Ends it: `quit` was already asked for by the monitor; then SIGTERM, then SIGKILL for all of its group.
     pub(crate) async fn end(&mut self, quit: impl Future<Output = ()>) {
-        let asked = async {
-            quit.await;
-            self.child.wait().await
-        };
-        if !matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(_))) {
-            let _ = killpg(self.group, Signal::SIGTERM);
-            // A stopped process takes no signal but this one and SIGKILL.
-            let _ = killpg(self.group, Signal::SIGCONT);
-            if tokio::time::timeout(PATIENCE, self.child.wait()).await.is_err() {
-                tracing::warn!("a process does not follow SIGTERM; killing it");
-            }
+        // One that lets all others go first would take its time to follow, and somebody may wait for its end.
+        if self.priority == Priority::Normal {
+            self.ask_to_end(quit).await;
         }
         // Whatever a wrapper script left in the group goes, too.
         let _ = killpg(self.group, Signal::SIGKILL);
@@ -117,6 +137,21 @@ impl Process {
     async fn drain(&mut self) {
         // The pipe ends with the last process that holds it; one that left the group is not waited for.
         let _ = tokio::time::timeout(PATIENCE, &mut self.stderr_task).await;
+    }
+
+    async fn ask_to_end(&mut self, quit: impl Future<Output = ()>) {
+        let asked = async {
+            quit.await;
+            self.child.wait().await
+        };
+        if !matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(_))) {
+            let _ = killpg(self.group, Signal::SIGTERM);
+            // A stopped process takes no signal but this one and SIGKILL.
+            let _ = killpg(self.group, Signal::SIGCONT);
+            if tokio::time::timeout(PATIENCE, self.child.wait()).await.is_err() {
+                tracing::warn!("a process does not follow SIGTERM; killing it");
+            }
+        }
     }
 
     /// The lines it wrote to standard error, without the noise that QEMU makes at every end.
@@ -136,6 +171,22 @@ impl Drop for Process {
             let _ = killpg(self.group, Signal::SIGKILL);
         }
         self.stderr_task.abort();
+    }
+}
+
+/// Runs a program that is soon done, and kills it when `cancel` fires.
+pub(crate) async fn output(
+    mut command: std::process::Command,
+    priority: Priority,
+    cancel: &CancellationToken,
+) -> io::Result<Output> {
+    priority.give(&mut command);
+    let mut command = Command::from(command);
+    command.kill_on_drop(true);
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(io::ErrorKind::Interrupted.into()),
+        output = command.output() => output,
     }
 }
 
@@ -207,6 +258,18 @@ fn make_read_only() -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Puts this process behind all others. Where the system refuses, it works all the same, and only gets more than it should.
+fn go_last() {
+    // As in linux/ioprio.h, which has no other binding here.
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    const IOPRIO_IDLE: libc::c_int = 3 << 13;
+    // SAFETY: both system calls take plain numbers, and change nothing but this process's place.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
+    }
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The death signal comes when the *thread* that forked ends (prctl(2), `PR_SET_PDEATHSIG`), so a worker that the runtime
@@ -230,4 +293,48 @@ async fn spawn_on_lasting_thread(mut command: Command) -> io::Result<Child> {
     });
     thread.send(job).map_err(|_| io::Error::other("the spawning thread is gone"))?;
     answer.await.map_err(|_| io::Error::other("the spawning thread is gone"))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(text: &str) -> std::process::Command {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", text]).stdin(Stdio::null());
+        command
+    }
+
+    async fn said(text: &str, priority: Priority) -> String {
+        let output = output(shell(text), priority, &CancellationToken::new()).await.unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Its number in `ps`, which its own children inherit.
+    const NICE: &str = "sh -c 'cut -d\" \" -f19 /proc/self/stat'";
+
+    #[tokio::test]
+    async fn what_lets_others_go_first_is_as_nice_as_can_be_with_all_that_it_starts() {
+        assert_eq!(said(NICE, Priority::Low).await, "19");
+        assert_ne!(said(NICE, Priority::Normal).await, "19");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_called_off_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let program = shell(&format!("exec sleep 1000 >'{}'", pipe.display()));
+        let cancel = CancellationToken::new();
+        let call_off = cancel.clone();
+        let seen = tokio::task::spawn_blocking(move || {
+            let mut pipe = std::fs::File::open(pipe).unwrap();
+            call_off.cancel();
+            // It ends with the only program that could write to it.
+            io::Read::read(&mut pipe, &mut [0]).unwrap()
+        });
+        let ended = output(program, Priority::Low, &cancel).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(seen.await.unwrap(), 0);
+    }
 }

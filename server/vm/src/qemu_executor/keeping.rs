@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::warming::Purpose;
 use super::{Booted, NotUp, Ran, Run};
 use crate::clock::awake;
 use crate::decide;
@@ -19,6 +20,8 @@ use crate::snapshot::{Claim, FileId, Identity, Key, Snapshots, Strike, Template}
 
 /// A kept guest answers within a tenth of a second; on a host with a hundred others it takes longer.
 const RESUME: Duration = Duration::from_secs(20);
+/// Why a guest is not kept where the machine is not all ours.
+pub(super) const UNKNOWN_MACHINE: &str = "with `vm.extra_args` or `qemu_command` every guest boots";
 
 /// What one run knows of kept guests.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub(super) struct Keeping {
     /// Why the kernel has to boot.
     cold_because: Option<String>,
     /// The guest that is being given its name.
-    publishing: Option<JoinHandle<()>>,
+    publishing: Option<JoinHandle<io::Result<()>>>,
 }
 
 /// Where a guest comes from.
@@ -88,8 +91,7 @@ impl Keeping {
             let unknown = |error| (Source::Boot, Some(format!("what it depends on cannot be read: {error}")));
             found.unwrap_or_else(unknown)
         } else {
-            let why = "with `vm.extra_args` or `qemu_command` every guest boots".to_owned();
-            (Source::Boot, Some(why))
+            (Source::Boot, Some(UNKNOWN_MACHINE.to_owned()))
         };
         self.cold_because = because;
         if let Source::Snapshot(template) = &source {
@@ -102,17 +104,20 @@ impl Keeping {
     fn publish(&mut self, keeper: Keeper, release: String, template: Template) {
         self.resumed_from = Some((keeper.claim.key().clone(), None));
         self.publishing = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = keeper.snapshots.publish(&keeper.claim, &release, &template) {
+            let published = keeper.snapshots.publish(&keeper.claim, &release, &template);
+            if let Err(error) = &published {
+                // It boots again, no more.
                 tracing::warn!(%error, "the guest is not kept");
             }
+            published
         }));
     }
 
-    /// Waits until what is kept has its name.
-    pub(super) async fn settle(&mut self) {
-        if let Some(publishing) = self.publishing.take() {
-            // A guest that is not kept boots again, no more.
-            let _ = publishing.await;
+    /// Waits until what is kept has its name, if there is something.
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        match self.publishing.take() {
+            Some(publishing) => publishing.await.map_err(io::Error::other).flatten(),
+            None => Ok(()),
         }
     }
 
@@ -207,7 +212,9 @@ impl Run<'_> {
                 Ok(resumed)
             }
             Err((strike, reason)) => {
-                if let Some(strike) = strike {
+                // Who lets others go first may seem to hang without a fault.
+                let counts = |strike: &Strike| self.purpose == Purpose::Command || *strike != Strike::Hung;
+                if let Some(strike) = strike.filter(counts) {
                     keeper.snapshots.strike(keeper.claim.key(), strike, &reason);
                 }
                 Err(NotUp::BootInstead(format!("the guest could not be kept: {reason}")))
@@ -266,9 +273,9 @@ impl Run<'_> {
         template: &Template,
     ) -> Result<Booted, NotResumed> {
         let beginning = Beginning::Resume(template);
-        let mut live = Live::start(prepared, machine, beginning, &self.io.events)
-            .await
-            .map_err(|error| NotResumed::Hung(format!("QEMU cannot be started: {error}")))?;
+        let started = Live::start(prepared, machine, beginning, self.purpose.priority(), &self.io.events);
+        let mut live =
+            started.await.map_err(|error| NotResumed::Hung(format!("QEMU cannot be started: {error}")))?;
         let answered = async {
             let mut monitor = live.connect_monitor().await?;
             live.unpark(template, &mut monitor).await?;
@@ -276,6 +283,7 @@ impl Run<'_> {
             Ok::<_, io::Error>(monitor)
         };
         let limit = self.target.boot_timeout.map_or(RESUME, |limit| limit.min(RESUME));
+        let limit = self.purpose.patience(limit);
         let answered = tokio::select! {
             () = self.io.cancel.cancelled() => Err(NotResumed::Cancelled),
             () = awake(limit) => {
@@ -305,7 +313,7 @@ impl Run<'_> {
             return None;
         }
         // One that this run has kept has its name then, by which it can be found.
-        self.keeping.settle().await;
+        let _ = self.keeping.settle().await;
         self.boot_instead(format!("the snapshot could not be used: its guest was not set up ({end})")).await
     }
 }

@@ -55,6 +55,20 @@ test('the server is found on PATH', function()
   vim_:open(dir .. '/vmtest.toml')
 end)
 
+test('the server hears at its start what `vim.g.vmtest` says', function()
+  local dir = editor.project({
+    ['vmtest.toml'] = TARGET,
+    server = '#!/bin/sh\ntee "${0%/*}/heard" | "$VMTEST_BIN" "$@"\n',
+  })
+  vim.uv.fs_chmod(dir .. '/server', tonumber('755', 8))
+  local vim_ = editor.start()
+  vim_:lua('vim.g.vmtest = { cmd = ..., jobs = 3, warm_snapshots = true }', dir .. '/server')
+  vim_:open(dir .. '/vmtest.toml')
+  local heard = editor.read(dir .. '/heard')
+  contains(heard, '"warmSnapshots":true')
+  contains(heard, '"jobs":3')
+end)
+
 test('starting Neovim loads nothing but the command', function()
   local vim_ = editor.start()
   equal(vim_:lua("return vim.fn.exists(':Vmtest')"), 2)

@@ -130,6 +130,7 @@ test('the help has every subcommand, setting and map, and no dead link', functio
   for _, name in ipairs({
     'cmd',
     'jobs',
+    'warm_snapshots',
     'codelens',
     'open_output',
     'output_height',
