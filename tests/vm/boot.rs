@@ -18,7 +18,8 @@ fn expect_refusal(run: &Outcome) -> String {
 
 #[test]
 fn a_kernel_without_9p_is_refused_before_it_boots_with_the_options_it_lacks() {
-    let run = Project::new("[[target]]\nname = 't'\nkernel = '{cloud}'\ncommand = 'true'\n").run_json();
+    let project = Project::new("[[target]]\nname = 't'\nkernel = '{cloud}'\ncommand = 'true'\n");
+    let run = project.vmtest(["--format", "json", "--share", "9p"]).run();
     let reason = expect_refusal(&run);
     for option in ["CONFIG_9P_FS", "CONFIG_NET_9P_VIRTIO"] {
         run.check(reason.contains(option), &format!("the reason does not name {option}: {reason}"));

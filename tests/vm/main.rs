@@ -11,6 +11,7 @@ mod output;
 mod places;
 mod reports;
 mod select;
+mod sharing;
 mod shell;
 mod snapshot;
 mod stop;

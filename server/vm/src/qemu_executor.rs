@@ -1,5 +1,6 @@
 //! One target from kernel to verdict, in order. [`Run::carry_out`] names every step.
 
+mod booting;
 mod keeping;
 mod warming;
 
@@ -10,7 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use keeping::{Keeping, Source};
+use keeping::Keeping;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -19,16 +20,14 @@ use vmtest_config::{Command, KernelSystem, Target};
 use vmtest_guest::wire::Exit;
 use warming::Purpose;
 
-use crate::accelerator::{self, KvmMemory};
-use crate::clock::{Clock, awake};
-use crate::decide::{self, BootEnd, Next, Report, RunEnd};
-use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind, Start};
+use crate::clock::Clock;
+use crate::decide::{self, Report, RunEnd};
+use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind};
 use crate::executor::{Executor, TargetIo, Warmed};
 use crate::job::{self, Attached};
-use crate::live::{Beginning, Live, in_words};
+use crate::live::{Live, in_words};
 use crate::modules::Links;
 use crate::prepare::{self, Prepared, Sharing};
-use crate::qemu::machine::{MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
 use crate::qemu::process;
 use crate::snapshot::Snapshots;
@@ -37,18 +36,8 @@ use crate::typing::Typing;
 use crate::verdict::Verdict;
 use crate::virtiofsd;
 
-/// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
-const KVM_SILENCE: Duration = Duration::from_secs(5);
-/// An emulated guest may share its processor with many others.
-const STALL: Duration = Duration::from_secs(60);
-/// A daemon that works takes milliseconds to be connected.
-const PLUG: Duration = Duration::from_secs(20);
 /// How long a guest that was resumed may take to be set up before it boots instead.
 const RESUMED_SETUP: Duration = Duration::from_secs(60);
-/// `boot_timeout` where the target has none.
-const KVM_BOOT: Duration = Duration::from_secs(60);
-const TCG_BOOT: Duration = Duration::from_secs(300);
-
 /// Runs targets in QEMU.
 #[derive(Debug)]
 pub struct QemuExecutor {
@@ -160,30 +149,6 @@ struct Ran {
     report: Report,
 }
 
-/// Why a target has no guest as it was prepared.
-enum Unbooted {
-    /// It is over.
-    Ended(Verdict),
-    /// It has to be prepared otherwise: virtiofsd does not work here, for this reason.
-    NotShared(String),
-}
-
-/// Why there is no guest.
-enum NotUp {
-    /// It did not boot, or the user stopped it.
-    Failed(BootEnd, Report),
-    /// It could not be resumed, or kept, for this reason: its kernel may well boot.
-    BootInstead(String),
-    /// virtiofsd does not work here, for this reason.
-    NotShared(String),
-}
-
-impl NotUp {
-    fn cancelled() -> Self {
-        Self::Failed(BootEnd::Cancelled, Report::default())
-    }
-}
-
 impl Run<'_> {
     /// Everything, in order. An error is a verdict that was reached before there was a guest.
     async fn carry_out(&mut self) -> Result<(Verdict, LostWrites), Verdict> {
@@ -278,243 +243,6 @@ impl Run<'_> {
         }
     }
 
-    /// Boots or resumes, with other shares where virtiofsd turns out not to work.
-    async fn get_up(&mut self, system: &KernelSystem, prepared: &mut Prepared) -> Result<Booted, Verdict> {
-        loop {
-            let reason = match self.boot(system, prepared).await {
-                Ok(booted) => return Ok(booted),
-                Err(Unbooted::Ended(verdict)) => return Err(verdict),
-                Err(Unbooted::NotShared(reason)) => reason,
-            };
-            let sentence = format!("virtiofsd does not work here: {reason}");
-            self.executor.virtiofsd.give_up(&sentence);
-            *prepared = self.prepare(system).await?;
-            // Else this was the only way, and its failure has been said.
-            self.notice_once(
-                "virtiofsd",
-                format!("directories are shared by 9p, which is slower: {sentence}"),
-            )
-            .await;
-        }
-    }
-
-    async fn boot(&mut self, system: &KernelSystem, prepared: &Prepared) -> Result<Booted, Unbooted> {
-        let started = Instant::now();
-        let memory = KvmMemory::new(&self.executor.cache, &prepared.qemu, &self.target.kvm_cpu_args);
-        let chosen = accelerator::chosen_by_user(&self.target.vm.extra_args);
-        let mut accelerator = match chosen {
-            Some(accelerator) => accelerator,
-            None => self.choose_accelerator(&memory).await,
-        };
-        let mut suspicion: Option<String> = None;
-        let mut retried = false;
-        for attempt in 1.. {
-            self.say(EventKind::Booting { accelerator, attempt }).await;
-            let machine = self.machine(system, prepared, accelerator);
-            let source = self.keeping.source(&machine, prepared).await;
-            if self.purpose == Purpose::Keeping && !matches!(source, Source::BootAndKeep(_)) {
-                // There is one, or there can be none; which of the two `keeping` knows.
-                return Err(Unbooted::Ended(Verdict::Cancelled));
-            }
-            let boot_started = Instant::now();
-            let booted = match source {
-                Source::Snapshot(template) => self.resume_kept(&machine, prepared, &template).await,
-                Source::BootAndKeep(keeper) => {
-                    let beginning = Beginning::BootToBeKept(&keeper.claim);
-                    match self.boot_once(&machine, prepared, accelerator, beginning).await {
-                        Ok(booted) => self.keep(&machine, prepared, booted, keeper).await,
-                        Err(not_up) => Err(not_up),
-                    }
-                }
-                Source::Boot => self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await,
-            };
-            let booted = match booted {
-                Ok(booted) => self.plug_shares(booted).await,
-                not_up => not_up,
-            };
-            match booted {
-                Ok(booted) => {
-                    if let Some(reason) = suspicion {
-                        // Only now is it certain that KVM was to blame, and not QEMU's arguments.
-                        memory.remember(&reason);
-                    }
-                    self.durations.boot = started.elapsed();
-                    let seconds = boot_started.elapsed().as_secs_f64();
-                    let cold_because = self.keeping.cold_because();
-                    self.say(EventKind::Booted {
-                        seconds,
-                        accelerator,
-                        start: if cold_because.is_some() { Start::Cold } else { Start::Snapshot },
-                        cold_because,
-                        share: prepared.shares.kind,
-                    })
-                    .await;
-                    return Ok(booted);
-                }
-                Err(NotUp::NotShared(reason)) => return Err(Unbooted::NotShared(reason)),
-                Err(NotUp::BootInstead(reason)) => {
-                    self.boot_instead(reason).await;
-                }
-                Err(NotUp::Failed(end, report)) => {
-                    self.durations.boot = started.elapsed();
-                    // What the user chose is not replaced.
-                    let judged_as = chosen.map_or(accelerator, |_| Accelerator::Tcg);
-                    match decide::after_boot(&end, judged_as, retried, &report) {
-                        Next::FallBack(reason) => {
-                            self.notice_once("accelerator", format!(
-                                "guests are emulated (TCG), which is slower: KVM does not work here: {reason}"
-                            ))
-                            .await;
-                            accelerator = Accelerator::Tcg;
-                            // A guest that lets others go first may be silent without a fault.
-                            let is_certain =
-                                self.purpose == Purpose::Command || !matches!(end, BootEnd::Silent(_));
-                            suspicion = is_certain.then(|| format!("KVM does not work here: {reason}"));
-                        }
-                        Next::Retry(reason) => {
-                            self.notice(format!("{reason}; booting it once more")).await;
-                            retried = true;
-                        }
-                        Next::GiveUp(verdict) => return Err(Unbooted::Ended(verdict)),
-                    }
-                }
-            }
-        }
-        unreachable!("a boot is retried at most twice")
-    }
-
-    async fn choose_accelerator(&self, memory: &KvmMemory) -> Accelerator {
-        let choice = accelerator::choose(memory);
-        if let Some(why) = choice.why_not_kvm {
-            self.notice_once("accelerator", format!("guests are emulated (TCG), which is slower: {why}"))
-                .await;
-        }
-        choice.accelerator
-    }
-
-    fn machine(&self, system: &KernelSystem, prepared: &Prepared, accelerator: Accelerator) -> Machine {
-        let vm = &self.target.vm;
-        Machine {
-            accelerator: accelerator::chosen_by_user(&vm.extra_args).is_none().then_some(accelerator),
-            cpu: match accelerator {
-                Accelerator::Kvm => self.target.kvm_cpu_args.clone(),
-                Accelerator::Tcg => "max".to_owned(),
-            },
-            cpus: vm.num_cpus.get(),
-            memory_bytes: vm.memory.bytes.next_multiple_of(MEMORY_UNIT),
-            kernel: prepared.kernel.clone(),
-            command_line: command_line(&system.args, accelerator),
-            shares: prepared.shares.devices.clone(),
-            network: vm.network,
-            sandbox: prepare::is_ours_alone(self.target),
-            extra_args: vm.extra_args.clone(),
-        }
-    }
-
-    /// Gives a guest that is up the shares that it cannot be kept with.
-    async fn plug_shares(&self, mut booted: Booted) -> Result<Booted, NotUp> {
-        let plugged = tokio::select! {
-            () = self.io.cancel.cancelled() => None,
-            () = awake(PLUG) => Some(Err(format!("it did not answer within {} s", PLUG.as_secs()))),
-            plugged = booted.live.plug_shares() => Some(plugged),
-        };
-        let Some(Err(reason)) = plugged else {
-            return if plugged.is_some() { Ok(booted) } else { Err(NotUp::cancelled()) };
-        };
-        booted.live.end(Some(booted.monitor)).await;
-        Err(NotUp::NotShared(reason))
-    }
-
-    /// Starts QEMU and waits for the agent's first answer, or for the reason why there will be none.
-    async fn boot_once(
-        &mut self,
-        machine: &Machine,
-        prepared: &Prepared,
-        accelerator: Accelerator,
-        beginning: Beginning<'_>,
-    ) -> Result<Booted, NotUp> {
-        let started =
-            Live::start(prepared, machine, beginning, self.purpose.priority(), &self.io.events).await;
-        let mut live = match started {
-            Ok(live) => live,
-            Err(error) => {
-                return Err(NotUp::Failed(BootEnd::NotStarted(error.to_string()), Report::default()));
-            }
-        };
-        let mut monitor = None;
-        let end = match self.wait_for_agent(&mut live, &mut monitor, accelerator).await {
-            Ok(()) => match monitor {
-                Some(monitor) => return Ok(Booted { live, monitor }),
-                None => BootEnd::Unreachable("the agent answered before the monitor".to_owned()),
-            },
-            Err(end) => end,
-        };
-        Err(NotUp::Failed(end, live.end(monitor).await))
-    }
-
-    async fn wait_for_agent(
-        &self,
-        live: &mut Live,
-        monitor: &mut Option<mpsc::UnboundedReceiver<MonitorEvent>>,
-        accelerator: Accelerator,
-    ) -> Result<(), BootEnd> {
-        let limit = self.boot_limit(accelerator);
-        let deadline = awake(limit);
-        let (most_silence, most_stall) = (self.purpose.patience(KVM_SILENCE), self.purpose.patience(STALL));
-        let silence = awake(most_silence);
-        tokio::pin!(deadline, silence);
-        let events = tokio::select! {
-            () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
-            () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
-            events = live.connect_monitor() => events,
-        };
-        match events {
-            Ok(events) => *monitor = Some(events),
-            Err(error) => {
-                // A QEMU that refuses its arguments closes the monitor before it is gone.
-                return Err(match tokio::time::timeout(Duration::from_secs(2), live.process.wait()).await {
-                    Ok(status) => BootEnd::Died(in_words(status)),
-                    Err(_) => BootEnd::Unreachable(error.to_string()),
-                });
-            }
-        }
-        // Asked once: the question waits in the port until the agent is there.
-        let answer = live.agent.answer();
-        tokio::pin!(answer);
-        loop {
-            let stall = awake(most_stall);
-            tokio::select! {
-                biased;
-                () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
-                answer = &mut answer => return answer.map_err(|error| BootEnd::Unreachable(error.to_string())),
-                status = live.process.wait() => return Err(BootEnd::Died(in_words(status))),
-                event = next_event(monitor) => {
-                    if event == MonitorEvent::Stopped && live.accelerator_failed().await {
-                        return Err(BootEnd::AcceleratorFailed);
-                    }
-                }
-                Ok(()) = live.alarms.changed() => {
-                    if live.alarms.borrow_and_update().bug {
-                        return Err(BootEnd::KernelBug);
-                    }
-                }
-                Ok(()) = live.progress.changed() => {}
-                () = &mut silence, if accelerator == Accelerator::Kvm && !live.alarms.borrow().kernel_runs => {
-                    return Err(BootEnd::Silent(most_silence));
-                }
-                () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
-                () = stall => return Err(BootEnd::Stalled(most_stall)),
-            }
-        }
-    }
-
-    fn boot_limit(&self, accelerator: Accelerator) -> Duration {
-        self.purpose.patience(self.target.boot_timeout.unwrap_or(match accelerator {
-            Accelerator::Kvm => KVM_BOOT,
-            Accelerator::Tcg => TCG_BOOT,
-        }))
-    }
-
     /// Runs the command in a guest that is up, and ends the machine.
     async fn run_to_end(&mut self, system: &KernelSystem, prepared: &Prepared, booted: Booted) -> Ran {
         let Booted { mut live, monitor } = booted;
@@ -589,44 +317,6 @@ impl Run<'_> {
         clock.stop(&mut self.durations);
         (end, clock.has_command_begun())
     }
-}
-
-/// The next thing that the monitor says; never, when there is no monitor.
-async fn next_event(monitor: &mut Option<mpsc::UnboundedReceiver<MonitorEvent>>) -> MonitorEvent {
-    if let Some(monitor) = monitor
-        && let Some(event) = monitor.recv().await
-    {
-        return event;
-    }
-    std::future::pending().await
-}
-
-/// The kernel's command line: ours first, so that the user's words win.
-fn command_line(user: &str, accelerator: Accelerator) -> String {
-    let mut ours = vec![
-        "console=ttyS0",
-        // KVM that hangs is told from KVM that works by the first byte, long before the real console.
-        "earlyprintk=ttyS0,115200",
-        // A panic ends the guest at once; with -no-reboot that ends QEMU.
-        "panic=-1",
-        "loglevel=7",
-        "printk.devkmsg=on",
-        "random.trust_cpu=on",
-    ];
-    if accelerator == Accelerator::Tcg {
-        // A processor that is a thread of a busy host stands still for a while; that is no bug of the kernel.
-        ours.extend([
-            "watchdog_thresh=30",
-            "rcupdate.rcu_cpu_stall_timeout=60",
-            "workqueue.watchdog_thresh=60",
-        ]);
-    }
-    [ours.join(" "), user.to_owned()]
-        .iter()
-        .filter(|part| !part.is_empty())
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 fn lost_writes(exit: &Exit) -> LostWrites {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::booting::NotUp;
 use super::warming::Purpose;
-use super::{Booted, NotUp, Ran, Run};
+use super::{Booted, Ran, Run};
 use crate::clock::awake;
 use crate::decide;
 use crate::event::EventKind;
