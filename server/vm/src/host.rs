@@ -111,7 +111,7 @@ pub fn qemu_cure(target: &Target, manager: Option<Manager>) -> String {
 }
 
 /// The server of files for guests.
-pub fn find_virtiofsd() -> Option<PathBuf> {
+pub(crate) fn find_virtiofsd() -> Option<PathBuf> {
     in_path("virtiofsd", &["/usr/libexec", "/usr/lib", "/usr/lib/qemu", "/usr/lib/kvm"])
 }
 

@@ -33,3 +33,4 @@ pub mod wording;
 
 pub use prepare::unsuitable;
 pub use qemu_executor::QemuExecutor;
+pub use virtiofsd::usable_virtiofsd;

@@ -156,6 +156,12 @@ fn dialect(help: &str, is_root: bool) -> Result<Dialect, &'static str> {
     Ok(if is_rust { Dialect::Rust { announces_submounts } } else { Dialect::C })
 }
 
+/// This machine's virtiofsd, if it can serve this user's runs; the error is a clause that says why none can. Asks the program for
+/// its help.
+pub fn usable_virtiofsd() -> Result<PathBuf, String> {
+    Virtiofsd::find().map(|found| found.program)
+}
+
 /// What is known of this machine's virtiofsd.
 #[derive(Debug, Default)]
 pub(crate) struct Known(Mutex<Option<Result<Virtiofsd, String>>>);

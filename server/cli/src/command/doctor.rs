@@ -10,14 +10,13 @@ use vmtest_vm::accelerator::{self, KvmMemory};
 use vmtest_vm::agent::Agent;
 use vmtest_vm::event::Accelerator;
 use vmtest_vm::host::{
-    AGENT_PACKAGE, Manager, Package, find_virtiofsd, in_path, install_commands, kernel_files, qemu_package,
-    qemu_program,
+    AGENT_PACKAGE, Manager, Package, in_path, install_commands, kernel_files, qemu_package, qemu_program,
 };
 use vmtest_vm::kernel::{Kernel, ModuleSearch};
 
 use crate::executor::cache;
 use crate::paint::Paint;
-use vmtest_vm::sanitize;
+use vmtest_vm::{sanitize, usable_virtiofsd};
 
 /// Looks, prints and fails when something is missing without which nothing runs.
 pub(crate) fn doctor() -> ExitCode {
@@ -190,12 +189,12 @@ fn starts_with_kvm(qemu: &Path) -> Result<(), String> {
 }
 
 fn virtiofsd() -> Finding {
-    let found =
-        find_virtiofsd().map(|path| vec![path.display().to_string()]).ok_or_else(|| "not found".to_owned());
     Finding {
         what: "virtiofsd",
-        weight: Weight::Optional("directories are shared by 9p, which is slower"),
-        found,
+        weight: Weight::Optional(
+            "directories are shared by 9p, which is slower, and kernels without 9p do not run",
+        ),
+        found: usable_virtiofsd().map(|path| vec![path.display().to_string()]),
         fix: Fix::Package(["virtiofsd"; 4]),
     }
 }
