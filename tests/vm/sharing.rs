@@ -34,7 +34,7 @@ fn a_kernel_without_9p_has_its_directories_over_virtiofs_or_says_what_that_needs
     let project = Project::new(&text);
     if runs_as_root() {
         let run = project.vmtest(["--format", "json"]).leaves(["result"]).run();
-        run.expect_status(0).expect_guest_text("cloud-amd64\ndummy\n");
+        run.expect_status(0).expect_guest_text(&format!("{}\ndummy\n", machine::kernel("cloud").release));
         assert_eq!(run.events_named("booted")[0]["share"], "virtiofs");
         assert_eq!(project.read("result"), "here\n");
         assert!(!fs::exists("/etc/vmtest-e2e").unwrap(), "a file reached the host");
@@ -113,8 +113,8 @@ fn a_virtiofsd_that_does_not_work_leaves_9p_and_is_told_of_once() {
     let project = Project::new(&two);
     let daemon =
         "#!/bin/sh\n[ \"$1\" = --help ] && exec echo '-o source=PATH'\necho 'no luck today' >&2\nexit 1\n";
-    let program = project.write_program("bin/virtiofsd", daemon);
-    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    project.write_program("virtiofsd", daemon);
+    let path = format!("{}:{}", project.dir().display(), machine::PATH);
     let run = project.vmtest(["--format", "json"]).env("PATH", path).run();
     run.expect_status(0);
     assert!(run.events_named("booted").iter().all(|booted| booted["share"] == "9p"));

@@ -137,8 +137,16 @@ pub(crate) struct Shares {
 
 /// Mounts every share, and the root with what covers it.
 pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
+    let is_root_late = job.root.file_system == FileSystem::Virtiofs;
+    if is_root_late {
+        find_late_devices()?;
+    }
     let upper = mount_root(job, stream)?.then(|| File::open(UPPER)).transpose().saying(UPPER)?;
     let mut shares = Shares { writable: Vec::new(), upper };
+    // Not sooner: while the root is mounted, the kernel may find them by itself.
+    if !is_root_late && job.shares.iter().any(|share| share.file_system == FileSystem::Virtiofs) {
+        find_late_devices()?;
+    }
     for Share { tag, file_system, writable } in &job.shares {
         let writable = *writable;
         let point = share_point(tag);
@@ -199,6 +207,11 @@ fn mount_root(job: &Job, stream: &mut Stream) -> Result<bool> {
     }
 }
 
+/// Finds the devices that came after the boot, or waits until the kernel has found them by itself (hot plug).
+fn find_late_devices() -> Result<()> {
+    fs::write("/sys/bus/pci/rescan", "1").saying("cannot look for new devices")
+}
+
 /// Mounts the share `tag`.
 fn mount_share(file_system: FileSystem, tag: &str, point: &Path, writable: bool) -> Result<()> {
     fs::create_dir_all(point).saying(point.display())?;
@@ -212,14 +225,7 @@ fn mount_share(file_system: FileSystem, tag: &str, point: &Path, writable: bool)
             mount(Some(tag), point, Some("9p"), flags, Some(options.as_str()))
         }
         // How much is cached is the daemon's decision.
-        FileSystem::Virtiofs => {
-            let mount = || mount(Some(tag), point, Some("virtiofs"), flags, None::<&str>);
-            // Its device came after the boot. This finds it, or waits until the kernel has found it by itself (hot plug).
-            mount().or_else(|error| match fs::write("/sys/bus/pci/rescan", "1") {
-                Ok(()) if error == Errno::EINVAL => mount(),
-                _ => Err(error),
-            })
-        }
+        FileSystem::Virtiofs => mount(Some(tag), point, Some("virtiofs"), flags, None::<&str>),
     };
     mounted.map_err(|error| {
         let why = match (file_system, error) {
