@@ -88,7 +88,7 @@ impl Live {
         beginning: Beginning<'_>,
         priority: Priority,
         events: &mpsc::Sender<EventKind>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, StartError> {
         let (console, console_end) = socket_pair()?;
         let (monitor, monitor_end) = socket_pair()?;
         let (agent, agent_end) = socket_pair()?;
@@ -119,7 +119,9 @@ impl Live {
             && !matches!(beginning, Beginning::BootToBeKept(_))
         {
             for share in machine.served() {
-                file_servers.push(FileServer::start(virtiofsd, share, priority).await?);
+                file_servers.push(
+                    FileServer::start(virtiofsd, share, priority).await.map_err(StartError::FileServer)?,
+                );
             }
         }
         let descriptors = Descriptors {
@@ -300,6 +302,17 @@ impl Live {
             shutdown: self.shutdown.take(),
         }
     }
+}
+
+/// Why a machine was not started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// One of the processes beside QEMU.
+    #[error("it cannot be started: {0}")]
+    FileServer(io::Error),
+    /// QEMU, or what it is connected by.
+    #[error("{0}")]
+    Qemu(#[from] io::Error),
 }
 
 /// Why there is no state of a guest's devices.

@@ -17,8 +17,8 @@ use crate::qemu::machine::ShareDevice;
 use crate::qemu::process::{OwnMounts, Priority, Process, Start};
 
 /// Where a daemon sees what it serves of `/`: it makes a directory its root, and fails when it is that already. It has no use
-/// for what else is there.
-const ROOT_AT: &CStr = c"/tmp";
+/// for what else is there, and is not there itself.
+const ROOT_AT: &CStr = c"/sys";
 
 /// A virtiofsd that can serve this user's runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
