@@ -5,12 +5,13 @@ use std::fs;
 use std::io::Write as _;
 
 use nix::sys::reboot::{RebootMode, reboot};
-use vmtest_guest::wire::{FATAL_PREFIX, Frame, Job};
+use vmtest_guest::wire::{FATAL_PREFIX, Frame};
 
 use crate::children::{self, Children};
 use crate::ports::{Ports, Stream};
 use crate::pump::Pump;
 use crate::sentence::Result;
+use crate::setup::Arrived;
 use crate::{boot, ports, root, setup};
 
 /// PID 1 must never return: the kernel would panic and hide what happened.
@@ -34,18 +35,24 @@ fn live() -> Result<()> {
     children::start_agent(&agent)?;
     stream.send(&Frame::Alive("parked".into()))?;
 
-    let job = setup::wait_for_job(&jobs, &mut children)?;
-    if let Err(sentence) = carry_out(&job, &mut stream, &input, &mut children) {
+    let arrived = setup::wait_for_job(&jobs, &mut children)?;
+    if let Err(sentence) = carry_out(&arrived, &mut stream, &input, &mut children) {
         stream.send(&Frame::Failed(sentence))?;
     }
     // The host ends the machine; until then orphans are reaped and the agent lives.
     children.reap_for_ever()
 }
 
-fn carry_out(job: &Job, stream: &mut Stream, input: &fs::File, children: &mut Children) -> Result<()> {
+fn carry_out(
+    arrived: &Arrived,
+    stream: &mut Stream,
+    input: &fs::File,
+    children: &mut Children,
+) -> Result<()> {
+    let job = &arrived.job;
     // Fresh randomness before any process that could draw from a resumed guest's repeated state.
     setup::seed_random(&job.entropy)?;
-    setup::set_clock(job.realtime_ns)?;
+    setup::set_clock(arrived)?;
     setup::set_host_name(&job.hostname)?;
     setup::bring_network_up(job.network.as_ref(), stream)?;
     let shares = setup::mount_shares(job, stream)?;

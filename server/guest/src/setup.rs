@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -52,7 +53,7 @@ impl JobDirectory {
 }
 
 /// Parks: does nothing but reap, until a job is there.
-pub(crate) fn wait_for_job(jobs: &JobDirectory, children: &mut Children) -> Result<Job> {
+pub(crate) fn wait_for_job(jobs: &JobDirectory, children: &mut Children) -> Result<Arrived> {
     loop {
         let mut fds = [
             PollFd::new(jobs.0.as_fd(), PollFlags::POLLIN),
@@ -69,11 +70,23 @@ pub(crate) fn wait_for_job(jobs: &JobDirectory, children: &mut Children) -> Resu
     }
 }
 
+/// A job that the host has written.
+pub(crate) struct Arrived {
+    pub(crate) job: Job,
+    /// When the host began to write it, by the guest's own clock.
+    begun: SystemTime,
+}
+
 /// Reads the job that the host wrote.
-pub(crate) fn read_job() -> Result<Job> {
-    let bytes = fs::read(JOB_FILE).saying(format_args!("cannot read {JOB_FILE}"))?;
-    Job::from_bytes(&bytes)
-        .ok_or_else(|| "the job makes no sense: guest and host are of different versions".to_owned())
+fn read_job() -> Result<Arrived> {
+    let mut file = File::open(JOB_FILE).saying(format_args!("cannot open {JOB_FILE}"))?;
+    // A file's time of access is that of its creation until it is read.
+    let begun = file.metadata().and_then(|data| data.accessed()).saying(JOB_FILE)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).saying(format_args!("cannot read {JOB_FILE}"))?;
+    let job = Job::from_bytes(&bytes)
+        .ok_or_else(|| "the job makes no sense: guest and host are of different versions".to_owned())?;
+    Ok(Arrived { job, begun })
 }
 
 /// Makes this guest's random numbers its own.
@@ -88,9 +101,10 @@ pub(crate) fn seed_random(entropy: &[u8]) -> Result<()> {
     }
 }
 
-/// Sets the wall clock to the host's.
-pub(crate) fn set_clock(realtime_ns: u64) -> Result<()> {
-    let time = TimeSpec::from_duration(Duration::from_nanos(realtime_ns));
+/// Sets the wall clock to the host's. Writing the job takes a busy host longer than the clock may be wrong.
+pub(crate) fn set_clock(Arrived { job, begun }: &Arrived) -> Result<()> {
+    let since = begun.elapsed().unwrap_or_default();
+    let time = TimeSpec::from_duration(Duration::from_nanos(job.realtime_ns) + since);
     clock_settime(ClockId::CLOCK_REALTIME, time).saying("cannot set the clock")
 }
 

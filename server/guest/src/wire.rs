@@ -29,7 +29,7 @@ pub const FATAL_PREFIX: &str = "vmtest-guest: fatal: ";
 /// Everything the guest must know to run one command: what a parked guest does not yet have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// The host's wall clock, in nanoseconds since 1970.
+    /// The host's wall clock when it began to write this, in nanoseconds since 1970.
     pub realtime_ns: u64,
     /// Fresh random bytes of the host.
     pub entropy: Vec<u8>,
