@@ -116,6 +116,9 @@ impl Bench {
             run.booted("accelerator").clone_into(&mut self.machine.accelerator);
             if run.booted("start") == "snapshot" {
                 let release = run.text().trim().to_owned();
+                if is_stock {
+                    release.clone_into(&mut self.machine.kernel_release);
+                }
                 let kind = if is_stock { "stock, all modules" } else { "9p built in" };
                 let title = format!("Linux {release} ({kind})");
                 self.kernels.push(Kernel { path, release, title, is_stock });

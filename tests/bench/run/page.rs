@@ -32,8 +32,10 @@ fn replace(page: &str, body: &str) -> Option<String> {
 fn body(results: &Results) -> String {
     let machine = &results.machine;
     let accelerator = if machine.has_kvm() { "KVM" } else { "TCG, which is emulation" };
-    let mut text =
-        format!("Taken with {accelerator}, QEMU {}, {} processors.\n", machine.qemu, machine.processors);
+    let mut text = format!(
+        "Taken with {accelerator}, QEMU {}, {} processors; under Linux {} where no other kernel is named.\n",
+        machine.qemu, machine.processors, machine.kernel_release
+    );
     for measured in &results.groups {
         let title = Group::title_of(&measured.name);
         let rounds = measured.rounds;
@@ -70,7 +72,7 @@ mod tests {
         let mut results = results();
         results.groups[0].quick = true;
         let body = body(&results);
-        assert!(body.starts_with("Taken with KVM, QEMU 7.2.22, 2 processors.\n"), "{body}");
+        assert!(body.starts_with("Taken with KVM, QEMU 7.2.22, 2 processors; under Linux 6.1.0 "), "{body}");
         assert!(
             body.contains("### A run of `uname -r`\n\n1 round, with less to do (`--quick`).\n"),
             "{body}"

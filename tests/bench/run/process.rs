@@ -37,7 +37,16 @@ pub(crate) struct Usage {
 }
 
 /// Runs a program to its successful end; what it writes goes to `read`, piece by piece.
-pub(crate) fn run(command: &mut Command, mut read: impl FnMut(&[u8])) -> Result<Usage> {
+pub(crate) fn run(command: &mut Command, read: impl FnMut(&[u8])) -> Result<Usage> {
+    let (usage, failure) = run_to_any_end(command, read)?;
+    failure.map_or(Ok(usage), Err)
+}
+
+/// Runs a program, and says how it failed where it did.
+pub(crate) fn run_to_any_end(
+    command: &mut Command,
+    mut read: impl FnMut(&[u8]),
+) -> Result<(Usage, Option<String>)> {
     let mut stderr = tempfile::tempfile().saying("cannot make a temporary file")?;
     command.stdout(Stdio::piped()).stderr(stderr.try_clone().saying("cannot share a file")?);
     let children_before = children_cpu()?;
@@ -48,16 +57,14 @@ pub(crate) fn run(command: &mut Command, mut read: impl FnMut(&[u8])) -> Result<
     let (memory, own_cpu) = watch(&mut child, &mut read)?;
     let seconds = started.elapsed().as_secs_f64();
     let status = child.wait().saying("cannot wait for a program")?;
-    if !status.success() {
-        let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
-        let mut text = Vec::new();
-        stderr
-            .rewind()
-            .and_then(|()| stderr.read_to_end(&mut text))
-            .saying("cannot read a temporary file")?;
-        return Err(format!("{}: {how}\n{}", words(command), last_lines(&text)));
+    let usage = Usage { seconds, own_cpu, children_cpu: children_cpu()? - children_before - own_cpu, memory };
+    if status.success() {
+        return Ok((usage, None));
     }
-    Ok(Usage { seconds, own_cpu, children_cpu: children_cpu()? - children_before - own_cpu, memory })
+    let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
+    let mut text = Vec::new();
+    stderr.rewind().and_then(|()| stderr.read_to_end(&mut text)).saying("cannot read a temporary file")?;
+    Ok((usage, Some(format!("{}: {how}\n{}", words(command), last_lines(&text)))))
 }
 
 /// Runs a program to its successful end; gives what it wrote, too.
@@ -109,8 +116,7 @@ fn children_cpu() -> Result<f64> {
     Ok((usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6)
 }
 
-/// A program with its arguments, for messages.
-pub(crate) fn words(command: &Command) -> String {
+fn words(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -22,18 +22,25 @@ pub(crate) struct Machine {
     /// `kvm` or `tcg`; known from the first run.
     pub(crate) accelerator: String,
     pub(crate) qemu: String,
+    /// Of the stock kernel; known from its first run.
+    pub(crate) kernel_release: String,
     pub(crate) processors: usize,
 }
 
 impl Machine {
-    /// This one, but for the accelerator.
+    /// This one, but for what is known later.
     pub(crate) fn of_host() -> Result<Self> {
         let (_, text) = process::output(Command::new("qemu-system-x86_64").arg("--version"))
             .map_err(|error| format!("{error}\nQEMU is missing: scripts/setup.sh demo"))?;
         let text = String::from_utf8_lossy(&text);
         let qemu = text.split_whitespace().skip_while(|word| *word != "version").nth(1).unwrap_or("?");
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Self { accelerator: String::new(), qemu: qemu.to_owned(), processors })
+        Ok(Self {
+            accelerator: String::new(),
+            qemu: qemu.to_owned(),
+            kernel_release: String::new(),
+            processors,
+        })
     }
 
     pub(crate) fn has_kvm(&self) -> bool {
@@ -121,7 +128,12 @@ pub(crate) mod tests {
                 .within(Budget::AtMost(0.15)),
         ];
         Results {
-            machine: Machine { accelerator: "kvm".to_owned(), qemu: "7.2.22".to_owned(), processors: 2 },
+            machine: Machine {
+                accelerator: "kvm".to_owned(),
+                qemu: "7.2.22".to_owned(),
+                kernel_release: "6.1.0".to_owned(),
+                processors: 2,
+            },
             groups: vec![Measured { name: "start".to_owned(), rounds: 1, quick: false, figures }],
         }
     }

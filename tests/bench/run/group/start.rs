@@ -1,6 +1,7 @@
 //! How long a run takes, cold and from a kept guest, beside the floor: the bare boot of the same kernel in the same QEMU, to
 //! an init that writes a line and restarts. And beside peers, where there are any.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,7 +29,9 @@ pub(super) fn subjects(bench: &Bench) -> Result<Vec<Subject<'_>>> {
         subjects.push(Subject::new(move || floor(bench, kernel, &initramfs)));
         subjects.push(Subject::new(move || cold(bench, kernel)));
         subjects.push(Subject::new(move || kept(bench, kernel)));
-        subjects.extend(peers(bench, kernel));
+        if !kernel.is_stock {
+            subjects.extend(peers(bench, kernel)?);
+        }
     }
     Ok(subjects)
 }
@@ -65,16 +68,19 @@ fn floor_initramfs(bench: &Bench) -> Result<PathBuf> {
     let init = bench.build_guest_program("floor")?;
     let archive = Initramfs::new()
         .char_device("/dev/console", 0o600, 5, 1)
-        .file("/init", 0o755, std::fs::read(&init).saying(init.display())?)
+        .file("/init", 0o755, fs::read(&init).saying(init.display())?)
         .finish();
     let path = bench.folder("guest")?.join("initramfs");
-    std::fs::write(&path, archive).saying(path.display())?;
+    fs::write(&path, archive).saying(path.display())?;
     Ok(path)
 }
 
-/// The peers that run this kernel at all: virtme-ng when it is on `PATH`, and what `VMTEST_BENCH_PEER` names, with the
+/// The peers, with a kernel that they can boot: virtme-ng when it is on `PATH`, and what `VMTEST_BENCH_PEER` names, with the
 /// command line of the original vmtest.
-fn peers<'b>(bench: &'b Bench, kernel: &'b Kernel) -> Vec<Subject<'b>> {
+fn peers<'b>(bench: &'b Bench, kernel: &'b Kernel) -> Result<Vec<Subject<'b>>> {
+    // A copy, because virtme-ng writes a list of modules beside a kernel.
+    let image = bench.folder("peers")?.join("bzImage");
+    fs::copy(&kernel.path, &image).saying(kernel.path.display())?;
     let mut peers = Vec::new();
     if let Some(name) = version(bench, Path::new("vng")) {
         let mut vng = patient(bench, Path::new("vng"));
@@ -82,14 +88,14 @@ fn peers<'b>(bench: &'b Bench, kernel: &'b Kernel) -> Vec<Subject<'b>> {
             vng.arg("--disable-kvm");
         }
         // With the kernel's messages, as in every other boot here; and without them it needs a guest with udev.
-        vng.args(["--verbose", "--run"]).arg(&kernel.path).args(["--", "uname", "-r"]);
+        vng.args(["--verbose", "--run"]).arg(&image).args(["--", "uname", "-r"]);
         peers.push((name, vng, None));
     }
     if let Some(path) = bench::path_in("VMTEST_BENCH_PEER") {
         let name = version(bench, &path).unwrap_or_else(|| "vmtest".to_owned());
         let mut peer = patient(bench, &path);
-        peer.arg("-k").arg(&kernel.path).arg("uname -r");
-        peers.push((format!("{name} (peer)"), peer, (!kernel.is_stock).then_some(ORIGINAL)));
+        peer.arg("-k").arg(&image).arg("uname -r");
+        peers.push((format!("{name} (peer)"), peer, Some(ORIGINAL)));
     }
     let mut subjects = Vec::new();
     for (name, mut command, budget) in peers {
@@ -101,10 +107,10 @@ fn peers<'b>(bench: &'b Bench, kernel: &'b Kernel) -> Vec<Subject<'b>> {
         // Once before it counts, as all others.
         match measure() {
             Ok(_) => subjects.push(Subject::new(measure)),
-            Err(error) => eprintln!("bench: {} without a peer that does not run it: {error}", kernel.title),
+            Err(error) => eprintln!("bench: a peer does not run here, and is left out: {error}"),
         }
     }
-    subjects
+    Ok(subjects)
 }
 
 /// The first line that a program says about its version; none when it is not there.
@@ -113,19 +119,21 @@ fn version(bench: &Bench, program: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&text).lines().next()?.trim().to_owned())
 }
 
-/// A program that is ended when it hangs.
+/// A program that is ended when it hangs, with both of its outputs as one.
 fn patient(bench: &Bench, program: &Path) -> Command {
     let mut command = bench.command(Path::new("timeout"));
-    command.arg(PATIENCE).arg(program);
+    command.args([PATIENCE, "sh", "-c", "exec \"$0\" \"$@\" 2>&1"]).arg(program);
     command
 }
 
-/// Runs a program that must write this; gives the time from its start to its end.
+/// Runs a program that must write this; gives the time from its start to its end. Its exit status does not count: that of
+/// virtme-ng depends on whether the guest has udev.
 fn run_to(command: &mut Command, expected: &str) -> Result<f64> {
-    let (usage, text) = process::output(command)?;
+    let mut text = Vec::new();
+    let (usage, failure) = process::run_to_any_end(command, |piece| text.extend_from_slice(piece))?;
     if String::from_utf8_lossy(&text).contains(expected) {
         return Ok(usage.seconds);
     }
-    let expected = expected.trim();
-    Err(format!("{} wrote no `{expected}`\n{}", process::words(command), process::last_lines(&text)))
+    let (failure, text) = (failure.unwrap_or_default(), process::last_lines(&text));
+    Err(format!("there is no `{}` in what it wrote: {failure}\n{text}", expected.trim()))
 }
