@@ -1,8 +1,9 @@
 //! Files of the host in a guest: walked, packed, read, started and created, on the root share and on the project's, beside
 //! the same files over 9p with `cache=mmap`.
 //!
-//! A guest mounts a 9p device once, and those of its shares are taken. So what they stand beside is a guest of its own,
-//! with one device more that the benchmark mounts itself; `vm.extra_args` adds it, which is why that guest is never resumed.
+//! All of it in one guest and each piece of work in turns: on a host that has other things to do, two guests differ by more
+//! than their shares. A 9p device is mounted once and those of the shares are taken, so this guest has one device more,
+//! which the command mounts itself. `vm.extra_args` adds it, which is why this guest is booted and never resumed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,11 @@ const SOURCE: usize = 6_000;
 
 pub(super) fn subjects(bench: &Bench) -> Result<Vec<Subject<'_>>> {
     let project = Project::new(bench)?;
-    let beside = project.clone();
-    Ok(vec![Subject::new(move || beside.baseline(bench)), Subject::new(move || project.shares(bench))])
+    Ok(vec![Subject::new(move || figures(&project.run(bench)?, bench))])
 }
 
 /// A project with the files, which lie beside it once more.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Project {
     /// In the project's share.
     inside: PathBuf,
@@ -50,37 +50,21 @@ impl Project {
         Ok(project)
     }
 
-    /// In the guest that a user has.
-    fn shares(&self, bench: &Bench) -> Result<Vec<Figure>> {
-        let command = format!(
-            "{}/files root={} project+={}",
-            self.outside.display(),
-            self.outside.display(),
-            self.inside.display()
-        );
-        let run = self.run(bench, "", &command)?.resumed()?;
-        figures(&run, bench)
-    }
-
-    fn baseline(&self, bench: &Bench) -> Result<Vec<Figure>> {
-        let export = format!(
-            "'-fsdev', 'local,id=beside,path={},security_model=none,multidevs=remap', '-device', \
-             'virtio-9p-pci,fsdev=beside,mount_tag=beside'",
-            self.inside.display()
-        );
+    fn run(&self, bench: &Bench) -> Result<Run> {
+        let [inside, outside] = [&self.inside, &self.outside].map(|path| path.display());
+        let kernel = bench.stock().path.display();
         let options = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap";
         let command = format!(
-            "mkdir /mnt/beside && mount -t 9p -o {options} beside /mnt/beside && {}/files beside+=/mnt/beside",
-            self.outside.display()
+            "mkdir /mnt/beside && mount -t 9p -o {options} beside /mnt/beside && \
+             {outside}/files beside+=/mnt/beside root={outside} project+={inside}"
         );
-        figures(&self.run(bench, &format!("vm.extra_args = [{export}]"), &command)?, bench)
-    }
-
-    fn run(&self, bench: &Bench, keys: &str, command: &str) -> Result<Run> {
+        let export = format!("local,id=beside,path={inside},security_model=none,multidevs=remap");
+        let device = "virtio-9p-pci,fsdev=beside,mount_tag=beside";
+        let toml = format!(
+            "[[target]]\nname = 'files'\nkernel = '{kernel}'\ncommand = '{command}'\n\
+             vm.extra_args = ['-fsdev', '{export}', '-device', '{device}']\n"
+        );
         let folder = self.inside.parent().expect("the project is not the root");
-        let kernel = bench.stock().path.display();
-        let toml =
-            format!("[[target]]\nname = 'files'\nkernel = '{kernel}'\ncommand = '{command}'\n{keys}\n");
         fs::write(folder.join("vmtest.toml"), toml).saying("cannot write vmtest.toml")?;
         bench::run(bench.vmtest().args(EVENTS).current_dir(folder))
     }
