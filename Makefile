@@ -3,18 +3,22 @@
 KERNELS := $(CURDIR)/target/kernels
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 VMTEST := $(TARGET)/release/vmtest
+BENCH_RUNS := cargo run --release -p vmtest-bench --bin bench-runs -- --results $(TARGET)/bench/results.json
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The tests' own cache and files must not meet the user's.
 export VMTEST_KERNELS := $(KERNELS)
 
-.PHONY: help demo test check unit e2e e2e-user e2e-neovim e2e-vscode bench vsix build clean
+.PHONY: help demo test check unit e2e e2e-user e2e-neovim e2e-vscode bench bench-docs vsix build clean
 
 help:
 	@echo "make demo    run examples/vmtest.toml under a stock kernel"
 	@echo "make test    check, unit tests, end-to-end tests in real virtual machines and real editors"
 	@echo "make check   formatters, clippy, documentation; types and lints of the editors' plugins"
 	@echo "make vsix    the VS Code extension as a package for this platform, with vmtest inside"
-	@echo "make bench   runs beside the bare boot of their kernel; the language server beside tombi, if that is on PATH"
+	@echo "make bench   runs beside the bare boot of their kernel, files beside plain 9p, and more, into target/bench/results.json;"
+	@echo "             the language server beside tombi, if that is on PATH. Some minutes with KVM, up to an hour under"
+	@echo "             emulation; BENCH='--quick', or the names of some groups such as BENCH='start files', takes less"
+	@echo "make bench-docs   docs/performance.md and its chart, from those results"
 
 build:
 	cargo build --release -p vmtest
@@ -78,8 +82,12 @@ bench:
 	scripts/setup.sh demo
 	scripts/kernels.sh stable
 	$(MAKE) --no-print-directory build
-	VMTEST_BIN=$(VMTEST) cargo bench -p vmtest-tests --bench run
-	VMTEST_BIN=$(VMTEST) cargo bench -p vmtest-tests --bench editor
+	VMTEST_BIN=$(VMTEST) $(BENCH_RUNS) $(BENCH)
+	@# Groups are named for the runs.
+	$(if $(BENCH),,VMTEST_BIN=$(VMTEST) cargo run --release -p vmtest-bench --bin bench-editor)
+
+bench-docs:
+	$(BENCH_RUNS) --docs docs
 
 clean:
 	cargo clean
