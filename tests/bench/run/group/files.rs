@@ -1,13 +1,14 @@
 //! Files of the host in a guest: walked, packed, read, started and created, on the root share and on the project's, beside
 //! the same files over 9p with `cache=mmap`.
 //!
-//! All of it in one guest and each piece of work in turns: on a host that has other things to do, two guests differ by more
+//! Once with shares by 9p and once by virtiofs, each in one guest and each piece of work in turns: on a host that has other things to do, two guests differ by more
 //! than their shares. A 9p device is mounted once and those of the shares are taken, so this guest has one device more,
 //! which the command mounts itself. `vm.extra_args` adds it, which is why this guest is booted and never resumed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use super::Subject;
 use crate::bench::{self, Bench, EVENTS, Run};
@@ -22,8 +23,17 @@ const SMALL: usize = 64;
 const SOURCE: usize = 6_000;
 
 pub(super) fn subjects(bench: &Bench) -> Result<Vec<Subject<'_>>> {
-    let project = Project::new(bench)?;
-    Ok(vec![Subject::new(move || figures(&project.run(bench)?, bench))])
+    let project = Rc::new(Project::new(bench)?);
+    let mut kinds = vec!["9p"];
+    match vmtest_vm::usable_virtiofsd() {
+        Ok(_) => kinds.push("virtiofs"),
+        Err(why) => println!("virtiofs is left out: {why}"),
+    }
+    let subject = |kind| {
+        let project = project.clone();
+        Subject::new(move || figures(&project.run(bench, kind)?, bench))
+    };
+    Ok(kinds.into_iter().map(subject).collect())
 }
 
 /// A project with the files, which lie beside it once more.
@@ -50,7 +60,7 @@ impl Project {
         Ok(project)
     }
 
-    fn run(&self, bench: &Bench) -> Result<Run> {
+    fn run(&self, bench: &Bench, kind: &str) -> Result<Run> {
         let [inside, outside] = [&self.inside, &self.outside].map(|path| path.display());
         let kernel = bench.stock().path.display();
         let options = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap";
@@ -66,7 +76,7 @@ impl Project {
         );
         let folder = self.inside.parent().expect("the project is not the root");
         fs::write(folder.join("vmtest.toml"), toml).saying("cannot write vmtest.toml")?;
-        bench::run(bench.vmtest().args(EVENTS).current_dir(folder))
+        bench::run(bench.vmtest().args(EVENTS).args(["--share", kind]).current_dir(folder))
     }
 }
 
