@@ -42,7 +42,7 @@ fn a_kernel_without_9p_has_its_directories_over_virtiofs_or_says_what_that_needs
         let run = project.run_json();
         run.expect_status(69).expect_verdict("boot_failed");
         let help = run.finished()["help"].as_str().unwrap_or_default().to_owned();
-        run.check(help.contains("virtiofs") && help.contains("runs as root only"), &help);
+        run.check(help.contains("virtiofs") && help.contains("serves root only"), &help);
     }
 }
 
@@ -122,6 +122,32 @@ fn a_virtiofsd_that_does_not_work_leaves_9p_and_is_told_of_once() {
     let told: Vec<_> =
         told.iter().filter(|notice| notice["message"].as_str().unwrap().contains("no luck today")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn a_virtiofsd_that_does_not_say_what_it_can_do_is_not_waited_for() {
+    let project = Project::one("true");
+    project.write_program("virtiofsd", "#!/bin/sh\nexec sleep 1000\n");
+    let path = format!("{}:{}", project.dir().display(), machine::PATH);
+    let run = project.vmtest(["--format", "json"]).env("PATH", path).run();
+    run.expect_status(0);
+    assert_eq!(run.events_named("booted")[0]["share"], "9p");
+}
+
+#[test]
+fn files_of_different_file_systems_in_the_project_are_told_apart() {
+    if !runs_as_root() {
+        return;
+    }
+    let mounts = "for dir in a b; do mkdir $dir && mount -t tmpfs tmpfs $dir && echo $dir >$dir/x; done && exec \"$@\"";
+    let script = "cp a/x b/y && cmp a/x b/y && cp a/x b/x && cat b/x && find . -name x | wc -l";
+    let project = Project::new(&target("t", "", script));
+    let run = project
+        .vmtest(["--format", "json"])
+        .leaves(["a", "b"])
+        .inside_words(["unshare", "--mount", "sh", "-c", mounts, "sh"])
+        .run();
+    run.expect_status(0).expect_guest_text("a\n2\n");
 }
 
 #[test]

@@ -164,7 +164,7 @@ pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
     for Share { tag, file_system, writable } in &job.shares {
         let writable = *writable;
         let point = share_point(tag);
-        mount_share(*file_system, tag, &point, writable)?;
+        mount_share(*file_system, tag, &point, flags(job, writable))?;
         if writable {
             let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             shares.writable.push(open(&point, flags, Mode::empty()).saying(point.display())?);
@@ -193,7 +193,7 @@ fn mount_root(job: &Job, stream: &mut Stream) -> Result<bool> {
         fs::create_dir_all(dir).saying(format_args!("cannot create {dir}"))?;
     }
     let writable = job.root.access == RootAccess::Writable;
-    mount_share(job.root.file_system, &job.root.tag, root_point(job.root.access), writable)?;
+    mount_share(job.root.file_system, &job.root.tag, root_point(job.root.access), flags(job, writable))?;
     if writable {
         return Ok(false);
     }
@@ -204,7 +204,7 @@ fn mount_root(job: &Job, stream: &mut Stream) -> Result<bool> {
         fs::create_dir_all(dir).saying(format_args!("cannot create {dir}"))?;
     }
     let options = format!("lowerdir={LOWER},upperdir={UPPER},workdir={work}");
-    match mount(Some("overlay"), ROOT, Some("overlay"), MsFlags::empty(), Some(options.as_str())) {
+    match mount(Some("overlay"), ROOT, Some("overlay"), flags(job, true), Some(options.as_str())) {
         Ok(()) => Ok(true),
         Err(error) => {
             let why = match error {
@@ -226,14 +226,20 @@ fn find_late_devices() -> Result<()> {
     fs::write("/sys/bus/pci/rescan", "1").saying("cannot look for new devices")
 }
 
+fn flags(job: &Job, writable: bool) -> MsFlags {
+    let mut flags = MsFlags::empty();
+    flags.set(MsFlags::MS_RDONLY, !writable);
+    flags.set(MsFlags::MS_NOSUID, !job.honors_setuid);
+    flags
+}
+
 /// Mounts the share `tag`.
-fn mount_share(file_system: FileSystem, tag: &str, point: &Path, writable: bool) -> Result<()> {
+fn mount_share(file_system: FileSystem, tag: &str, point: &Path, flags: MsFlags) -> Result<()> {
     fs::create_dir_all(point).saying(point.display())?;
-    let flags = if writable { MsFlags::empty() } else { MsFlags::MS_RDONLY };
     let mounted = match file_system {
         FileSystem::NineP => {
             // What the guest cannot write is cached without asking the host again; what it can is kept coherent.
-            let cache = if writable { "mmap" } else { "loose" };
+            let cache = if flags.contains(MsFlags::MS_RDONLY) { "loose" } else { "mmap" };
             // 512000 is what the virtio transport carries at most.
             let options = format!("trans=virtio,version=9p2000.L,msize=512000,cache={cache}");
             mount(Some(tag), point, Some("9p"), flags, Some(options.as_str()))

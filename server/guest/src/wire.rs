@@ -37,6 +37,8 @@ pub struct Job {
     pub hostname: OsString,
     /// The host's file mode creation mask.
     pub umask: u32,
+    /// Whether a program may run as its owner. Where all owners are shown as nobody, `mount` would run as nobody.
+    pub honors_setuid: bool,
     /// The root share.
     pub root: Root,
     /// More shares.
@@ -413,6 +415,7 @@ mod tests {
             entropy: vec![7; 32],
             hostname: "host".into(),
             umask: 0o22,
+            honors_setuid: true,
             root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: RootAccess::Overlay },
             shares: vec![Share { tag: "project".into(), file_system: FileSystem::Virtiofs, writable: true }],
             binds: vec![Bind {

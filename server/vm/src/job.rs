@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use vmtest_guest::wire::{self, Bind, CommandSpec, FileSystem, Job, Network, Shar
 use crate::event::ShareKind;
 use crate::executor::WindowSize;
 use crate::modules::Index;
-use crate::qemu::machine::ShareDevice;
+use crate::qemu::machine::{ROOT_TAG, SERVED_AT_MOST, ShareDevice};
 
 /// Where the project appears in every guest, as in the original vmtest.
 const PROJECT_POINT: &str = "/mnt/vmtest";
@@ -47,7 +47,7 @@ impl Shares {
     ) -> Self {
         let mut shares = Self { kind, devices: Vec::new(), binds: Vec::new() };
         let root_is_host = system.rootfs == Path::new("/");
-        shares.export("root", &system.rootfs, system.root_access == RootAccess::Writable);
+        shares.export(ROOT_TAG, &system.rootfs, system.root_access == RootAccess::Writable);
         // A project at / is the whole host: its writes are the root's, and only `rw` lets those through.
         let writable = project != Path::new("/") || system.root_access == RootAccess::Writable;
         shares.export("project", project, writable);
@@ -55,8 +55,9 @@ impl Shares {
         if root_is_host && project != Path::new("/") {
             shares.bind("project", project);
         }
-        for (number, mount) in target.vm.mounts.iter().enumerate() {
-            let tag = format!("mount{number}");
+        for mount in &target.vm.mounts {
+            // By what was exported: a mount that needs no device does not make another machine.
+            let tag = format!("mount{}", shares.devices.len() - 2);
             if mount.writable {
                 shares.export(&tag, &mount.host_path, true);
                 shares.bind(&tag, &mount.guest_path);
@@ -66,6 +67,9 @@ impl Shares {
         }
         if let Some((release, outcome)) = modules {
             shares.show_modules(release, outcome, system);
+        }
+        if shares.kind == ShareKind::Mixed && shares.served() == 0 {
+            shares.kind = ShareKind::NineP;
         }
         // A parent sorts before its child; places at the same depth do not matter to each other.
         shares.binds.sort_by(|one, other| Path::new(&one.point).cmp(Path::new(&other.point)));
@@ -108,7 +112,7 @@ impl Shares {
             None
         };
         if let Some(in_root) = in_root.as_deref().and_then(|path| path.strip_prefix("/").ok()) {
-            self.add_bind("root", &in_root.join(inside), point, optional);
+            self.add_bind(ROOT_TAG, &in_root.join(inside), point, optional);
         } else {
             self.export(tag, path, false);
             self.add_bind(tag, inside, point, optional);
@@ -116,11 +120,19 @@ impl Shares {
     }
 
     fn export(&mut self, tag: &str, path: &Path, writable: bool) {
-        let file_system = match (self.kind, writable) {
-            (ShareKind::NineP, _) | (ShareKind::Mixed, false) => FileSystem::NineP,
-            (ShareKind::Virtiofs, _) | (ShareKind::Mixed, true) => FileSystem::Virtiofs,
+        let is_served = match self.kind {
+            ShareKind::NineP => false,
+            ShareKind::Virtiofs => true,
+            // The devices and inodes of several file systems are told apart by 9p only.
+            ShareKind::Mixed => writable && !has_mounts_below(path) && self.served() < SERVED_AT_MOST,
         };
+        let file_system = if is_served { FileSystem::Virtiofs } else { FileSystem::NineP };
         self.devices.push(ShareDevice { tag: tag.to_owned(), path: path.to_owned(), file_system, writable });
+    }
+
+    /// How many need a daemon.
+    pub(crate) fn served(&self) -> usize {
+        self.devices.iter().filter(|device| device.file_system == FileSystem::Virtiofs).count()
     }
 
     fn bind(&mut self, tag: &str, point: &Path) {
@@ -131,6 +143,32 @@ impl Shares {
         let (tag, inside, point) = (tag.to_owned(), inside.into(), point.into());
         self.binds.push(Bind { tag, inside, point, optional });
     }
+}
+
+/// Whether the host has mounted something below a directory; taken for granted where that cannot be known.
+fn has_mounts_below(path: &Path) -> bool {
+    let Ok(mounts) = std::fs::read("/proc/self/mountinfo") else { return true };
+    has_mount_below(&mounts, path)
+}
+
+/// The fifth word of each line of `proc_pid_mountinfo(5)` is a mount point.
+fn has_mount_below(mountinfo: &[u8], path: &Path) -> bool {
+    let points =
+        mountinfo.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    points.map(unescaped).any(|point| point != path && point.starts_with(path))
+}
+
+/// The kernel writes spaces, tabs, newlines and backslashes as three octal digits.
+fn unescaped(point: &[u8]) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = point;
+    while let Some((first, others)) = rest.split_first() {
+        let octal = others.get(..3).filter(|_| *first == b'\\');
+        let byte = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &others[3..] } else { others };
+    }
+    OsString::from_vec(bytes).into()
 }
 
 /// The window of the user's terminal, for a target that has one.
@@ -150,6 +188,7 @@ pub(crate) fn job(
     system: &KernelSystem,
     project: &Path,
     shares: &Shares,
+    shows_owners: bool,
     attached: Attached,
 ) -> io::Result<Job> {
     let mut entropy = vec![0; 64];
@@ -162,6 +201,7 @@ pub(crate) fn job(
         entropy,
         hostname: nix::unistd::gethostname().unwrap_or_else(|_| "vmtest".into()),
         umask: umask(),
+        honors_setuid: shows_owners,
         root: wire::Root {
             tag: root.tag.clone(),
             file_system: root.file_system,

@@ -137,6 +137,28 @@ fn what_the_root_share_has_and_the_guest_cannot_write_needs_no_device_of_its_own
 }
 
 #[test]
+fn a_mount_point_below_a_directory_is_found_whatever_its_name() {
+    let mounts = b"1 0 8:1 / / rw - ext4 /dev/sda rw\n2 1 8:2 / /p/with\\040space/in\\134side rw - tmpfs t rw\n3 1 8:3 / /q rw\n";
+    let below = |path: &str| has_mount_below(mounts, Path::new(path));
+    assert!(below("/") && below("/p") && below("/p/with space"));
+    assert!(!below("/p/with") && !below("/q") && !below("/p/with space/in\\side"));
+}
+
+#[test]
+fn more_writable_mounts_than_daemons_have_places_for_are_shared_by_9p() {
+    let (mut target, system) = target();
+    let mount = |number| Mount {
+        guest_path: format!("/m/{number}").into(),
+        host_path: "/data".into(),
+        writable: true,
+    };
+    target.vm.mounts = (0..60).map(mount).collect();
+    let shares = Shares::new(&target, &system, Path::new("/p"), None, ShareKind::Mixed);
+    assert_eq!(shares.served(), SERVED_AT_MOST);
+    assert_eq!(shares.devices.len(), 62);
+}
+
+#[test]
 fn the_guests_root_finds_system_programs_after_the_users_own() {
     let (target, _) = target();
     let env = environment(&target, variables(&[("PATH", "/opt/bin:/usr/bin")]), OsStr::new("/"));

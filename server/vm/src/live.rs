@@ -104,11 +104,12 @@ impl Live {
             }
             Beginning::Resume(template) => {
                 let (state, end) = socket_pair()?;
-                if machine.served().next().is_some() {
+                if prepared.virtiofsd.is_some() && machine.served().next().is_some() {
                     own_memory = Some(tokio::task::block_in_place(|| template.copy_memory())?);
                 }
                 let memory = own_memory.as_ref().map_or(template.memory.as_raw_fd(), AsRawFd::as_raw_fd);
-                let placed = Memory::Resumed { memory, state: end.as_raw_fd() };
+                let placed =
+                    Memory::Resumed { memory, is_copy: own_memory.is_some(), state: end.as_raw_fd() };
                 let state_in_qemu = end.as_raw_fd();
                 state_end = Some(end);
                 (Some(Parked { state, state_in_qemu }), placed)

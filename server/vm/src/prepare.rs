@@ -17,8 +17,9 @@ use crate::initramfs::Initramfs;
 use crate::job::{self, Shares};
 use crate::kernel::{Kernel, KernelConfig, ModuleSearch};
 use crate::modules::{Feature, Index, Links, Module, Need, Selection, index, select, select_with_config};
+use crate::qemu::machine::SERVED_AT_MOST;
 use crate::verdict::Failure;
-use crate::virtiofsd::Virtiofsd;
+use crate::virtiofsd::{Virtiofsd, usable_virtiofsd};
 
 /// The guest init, built by this crate's build script.
 const GUEST_INIT: &[u8] = include_bytes!(env!("VMTEST_GUEST_INIT"));
@@ -46,6 +47,13 @@ pub(crate) struct Prepared {
     pub(crate) indexes: Option<Links>,
     /// Sentences for the user.
     pub(crate) notices: Vec<String>,
+}
+
+impl Prepared {
+    /// Whether the guest sees whose the host's files are.
+    pub(crate) fn shows_owners(&self) -> bool {
+        self.shares.kind == ShareKind::NineP || self.virtiofsd.as_ref().is_none_or(Virtiofsd::shows_owners)
+    }
 }
 
 /// What directories can be shared by.
@@ -139,6 +147,15 @@ pub(crate) fn prepare(
         module_index.as_ref().map(|outcome| (kernel.release.as_str(), outcome)),
         share_kind,
     );
+    if shares.served() > SERVED_AT_MOST {
+        return Err(failure(
+            format!(
+                "virtiofs serves {SERVED_AT_MOST} directories at most, and this target has {}",
+                shares.served()
+            ),
+            Some("mount a directory that holds several of them"),
+        ));
+    }
     let indexes = match module_index {
         Some(Index::Links(links)) => Some(links),
         _ => None,
@@ -186,7 +203,7 @@ fn find_qemu(target: &Target) -> Result<PathBuf, Failure> {
 pub fn unsuitable(kernel: &Kernel, target: &Target) -> Option<String> {
     let modules = Modules::new(kernel, target);
     let lacks_9p = modules.select(ShareKind::NineP).err()?;
-    let can_do_without = host::find_virtiofsd().is_some() && modules.select(ShareKind::Virtiofs).is_ok();
+    let can_do_without = modules.select(ShareKind::Virtiofs).is_ok() && usable_virtiofsd().is_ok();
     (!can_do_without).then_some(lacks_9p.reason)
 }
 
@@ -207,8 +224,7 @@ fn choose_sharing(
         (None, Ok(daemon)) if daemon.shows_owners() && is_ours_alone(target) => {
             match modules.select(ShareKind::Mixed) {
                 Ok(Chosen { modules, certain: true }) => Ok((ShareKind::Mixed, modules)),
-                _ => by(ShareKind::NineP)
-                    .or_else(|lacks_9p| by(ShareKind::Virtiofs).map_err(|_| lacks_9p)),
+                _ => by(ShareKind::NineP).or_else(|lacks_9p| by(ShareKind::Virtiofs).map_err(|_| lacks_9p)),
             }
         }
         (None, Ok(_)) => {
@@ -216,9 +232,7 @@ fn choose_sharing(
         }
         (None, Err(why)) => by(ShareKind::NineP).map_err(|mut lacks_9p| {
             if modules.select(ShareKind::Virtiofs).is_ok() {
-                lacks_9p.help = Some(format!(
-                    "this kernel can share directories over virtiofs, but {why}: install virtiofsd 1.13 or newer"
-                ));
+                lacks_9p.help = Some(format!("this kernel can share directories over virtiofs, but {why}"));
             }
             lacks_9p
         }),

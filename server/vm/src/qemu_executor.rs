@@ -102,6 +102,7 @@ impl Executor for QemuExecutor {
                 durations: Durations::default(),
                 keeping: Keeping::new(self.snapshots.clone()),
                 purpose: Purpose::Command,
+                share_kind: self.share_kind,
             };
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
@@ -133,6 +134,8 @@ struct Run<'a> {
     durations: Durations,
     keeping: Keeping,
     purpose: Purpose,
+    /// None to choose what is best.
+    share_kind: Option<ShareKind>,
 }
 
 /// A guest whose agent has answered.
@@ -204,9 +207,13 @@ impl Run<'_> {
     async fn prepare(&mut self, system: &KernelSystem) -> Result<Prepared, Verdict> {
         let started = Instant::now();
         let (target, system, cache) = (self.target.clone(), system.clone(), self.executor.cache.clone());
-        let (wanted, virtiofsd) = (self.executor.share_kind, self.executor.virtiofsd.clone());
+        let (wanted, virtiofsd) = (self.share_kind, self.executor.virtiofsd.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let sharing = Sharing { wanted, virtiofsd: virtiofsd.get() };
+            let virtiofsd = match wanted {
+                Some(ShareKind::NineP) => Err("it is not wanted".to_owned()),
+                _ => virtiofsd.get(),
+            };
+            let sharing = Sharing { wanted, virtiofsd };
             prepare::prepare(&target, &system, &cache, &sharing)
         });
         let prepared = tokio::select! {
@@ -272,7 +279,14 @@ impl Run<'_> {
             self.boot_limit(Accelerator::Tcg)
         };
         let mut clock = Clock::new(setup_limit, self.target.timeout);
-        let job = match job::job(self.target, system, &prepared.project, &prepared.shares, attached) {
+        let job = match job::job(
+            self.target,
+            system,
+            &prepared.project,
+            &prepared.shares,
+            prepared.shows_owners(),
+            attached,
+        ) {
             Ok(job) => job,
             Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), false),
         };

@@ -2,23 +2,30 @@
 //! until 7.2 and the one in Rust that took its place.
 
 use std::ffi::{CStr, OsStr, OsString};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
 use crate::host;
-use crate::qemu::machine::ShareDevice;
+use crate::qemu::machine::{ROOT_TAG, ShareDevice};
 use crate::qemu::process::{OwnMounts, Priority, Process, Start};
 
 /// Where a daemon sees what it serves of `/`: it makes a directory its root, and fails when it is that already. It has no use
 /// for what else is there, and is not there itself.
 const ROOT_AT: &CStr = c"/sys";
+
+/// Longest time to say what it can do.
+const HELP: Duration = Duration::from_secs(5);
 
 /// A virtiofsd that can serve this user's runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +40,8 @@ pub(crate) struct Virtiofsd {
 enum Dialect {
     C,
     Rust {
-        /// Whether it must be told to make one file system of a directory in which others are mounted.
-        announces_submounts: bool,
+        /// Whether it knows the option to make one file system of a directory in which others are mounted.
+        can_hide_submounts: bool,
     },
 }
 
@@ -46,13 +53,10 @@ impl Virtiofsd {
         if is_root && !may_mount() {
             return Err("virtiofsd needs CAP_SYS_ADMIN".to_owned());
         }
-        let program = host::find_virtiofsd().ok_or("there is no virtiofsd")?;
-        let help = Command::new(&program)
-            .arg("--help")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
-        let dialect = dialect(&String::from_utf8_lossy(&help.stdout), is_root)
+        let program = host::find_virtiofsd().ok_or("there is no virtiofsd: install version 1.13 or newer")?;
+        let dialect = help(&program)
+            .map_err(|error| error.to_string())
+            .and_then(|help| Ok(dialect(&help, is_root)?))
             .map_err(|why| format!("{} {why}", program.display()))?;
         Ok(Self { program, dialect, is_root })
     }
@@ -82,6 +86,8 @@ impl Virtiofsd {
         // What the guest cannot write is cached without asking the host again, as it is with 9p. Of what it can write, names,
         // sizes and times grow one second old at most, and contents are asked for whenever a file is opened.
         let cache = if share.writable { "auto" } else { "always" };
+        // An overlay does not let anybody into what is announced.
+        let is_announced = share.writable || share.tag != ROOT_TAG;
         let mut words: Vec<OsString> = Vec::new();
         let mut option = |name: &str, value: &str| words.extend([name.into(), value.into()]);
         match self.dialect {
@@ -90,18 +96,23 @@ impl Virtiofsd {
                 for setting in ["xattr", "sandbox=namespace", "log_level=err"] {
                     option("-o", setting);
                 }
+                if is_announced {
+                    option("-o", "announce_submounts");
+                }
                 words.extend([format!("--fd={listener}").into(), "-o".into()]);
                 let mut source = OsString::from("source=");
                 source.push(escaped(self.directory(share)));
                 words.push(source);
             }
-            Dialect::Rust { announces_submounts } => {
+            Dialect::Rust { can_hide_submounts } => {
                 option("--cache", cache);
                 option("--sandbox", "namespace");
                 option("--log-level", "error");
                 option("--fd", &listener.to_string());
                 words.push("--xattr".into());
-                if announces_submounts {
+                if is_announced {
+                    words.push("--announce-submounts".into());
+                } else if can_hide_submounts {
                     words.push("--no-announce-submounts".into());
                 }
                 if !share.writable && !self.is_root {
@@ -139,6 +150,29 @@ fn escaped(path: &Path) -> OsString {
     OsString::from_vec(escaped)
 }
 
+/// What a program says of itself; one that does not end is not waited for.
+fn help(program: &Path) -> io::Result<String> {
+    let mut command = Command::new(program);
+    command.arg("--help").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let dies_with_us = || Ok(prctl::set_pdeathsig(Signal::SIGKILL)?);
+    // SAFETY: between fork and exec only a system call is made; nothing allocates or takes a lock.
+    unsafe { command.pre_exec(dies_with_us) };
+    let mut child = command.spawn()?;
+    let deadline = Instant::now() + HELP;
+    // What it says fits into the pipe.
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::other(format!("does not say what it can do within {} s", HELP.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut said = Vec::new();
+    child.stdout.take().map(|mut pipe| pipe.read_to_end(&mut said)).transpose()?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
 /// Tells one from the other by their help; the error is the end of a sentence.
 fn dialect(help: &str, is_root: bool) -> Result<Dialect, &'static str> {
     let is_rust = help.contains("--shared-dir");
@@ -148,12 +182,12 @@ fn dialect(help: &str, is_root: bool) -> Result<Dialect, &'static str> {
     if is_root {
         // What is not to be written is read-only before it starts.
     } else if !is_rust {
-        return Err("runs as root only");
+        return Err("serves root only: install version 1.13 or newer");
     } else if !help.contains("--readonly") {
-        return Err("cannot keep a directory from being written: 1.13 and newer can");
+        return Err("cannot keep a directory from being written: install version 1.13 or newer");
     }
-    let announces_submounts = help.contains("--no-announce-submounts");
-    Ok(if is_rust { Dialect::Rust { announces_submounts } } else { Dialect::C })
+    let can_hide_submounts = help.contains("--no-announce-submounts");
+    Ok(if is_rust { Dialect::Rust { can_hide_submounts } } else { Dialect::C })
 }
 
 /// This machine's virtiofsd, if it can serve this user's runs; the error is a clause that says why none can. Asks the program for
@@ -162,19 +196,17 @@ pub fn usable_virtiofsd() -> Result<PathBuf, String> {
     Virtiofsd::find().map(|found| found.program)
 }
 
-/// What is known of this machine's virtiofsd.
+/// This machine's virtiofsd, when it has been found.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<Option<Result<Virtiofsd, String>>>);
+pub(crate) struct Known(Mutex<Option<Virtiofsd>>);
 
 impl Known {
-    /// Looks for one the first time; the error is a clause that says why there is none.
+    /// Looks for one until there is one; the error is a clause that says why there is none.
     pub(crate) fn get(&self) -> Result<Virtiofsd, String> {
-        self.0.lock().expect("no holder panics").get_or_insert_with(Virtiofsd::find).clone()
-    }
-
-    /// It is not to be tried again.
-    pub(crate) fn give_up(&self, reason: &str) {
-        *self.0.lock().expect("no holder panics") = Some(Err(reason.to_owned()));
+        let known = self.0.lock().expect("no holder panics").clone();
+        let found = known.map_or_else(Virtiofsd::find, Ok)?;
+        *self.0.lock().expect("no holder panics") = Some(found.clone());
+        Ok(found)
     }
 }
 
@@ -258,9 +290,9 @@ mod tests {
     #[test]
     fn who_can_serve_whom_is_told_from_the_help() {
         assert_eq!(dialect(C, true), Ok(Dialect::C));
-        assert_eq!(dialect(C, false), Err("runs as root only"));
-        assert_eq!(dialect(RUST, false), Ok(Dialect::Rust { announces_submounts: true }));
-        assert_eq!(dialect("--shared-dir", true), Ok(Dialect::Rust { announces_submounts: false }));
+        assert_eq!(dialect(C, false), Err("serves root only: install version 1.13 or newer"));
+        assert_eq!(dialect(RUST, false), Ok(Dialect::Rust { can_hide_submounts: true }));
+        assert_eq!(dialect("--shared-dir", true), Ok(Dialect::Rust { can_hide_submounts: false }));
         assert!(dialect("--shared-dir", false).unwrap_err().contains("1.13"));
         assert!(dialect("usage: something else", true).is_err());
     }
@@ -269,7 +301,8 @@ mod tests {
     fn the_daemon_in_c_is_told_a_path_with_commas() {
         assert_eq!(
             line(&virtiofsd(C, true), true),
-            "-o cache=auto -o xattr -o sandbox=namespace -o log_level=err --fd=7 -o source=/a\\,b\\\\c"
+            "-o cache=auto -o xattr -o sandbox=namespace -o log_level=err -o announce_submounts --fd=7 -o \
+             source=/a\\,b\\\\c"
         );
         assert!(line(&virtiofsd(C, true), false).starts_with("-o cache=always -o xattr"));
     }
@@ -278,7 +311,7 @@ mod tests {
     fn the_daemon_in_rust_keeps_an_ordinary_users_directory_from_being_written() {
         assert_eq!(
             line(&virtiofsd(RUST, false), false),
-            "--cache always --sandbox namespace --log-level error --fd 7 --xattr --no-announce-submounts --readonly \
+            "--cache always --sandbox namespace --log-level error --fd 7 --xattr --announce-submounts --readonly \
              --shared-dir /a,b\\c"
         );
         assert!(!line(&virtiofsd(RUST, false), true).contains("--readonly"));

@@ -43,13 +43,18 @@ pub(crate) enum Memory {
         /// The folder of the socket that takes the state of the devices.
         folder: RawFd,
     },
-    /// What was kept: a private view of its file, or a copy that is the guest's own where other processes must see it, too.
+    /// What was kept.
     Resumed {
         memory: RawFd,
+        /// A copy, which other processes see, too; else a private view of what other guests are resumed from.
+        is_copy: bool,
         /// The socket with the state of the devices.
         state: RawFd,
     },
 }
+
+/// The share that becomes the guest's `/`.
+pub(crate) const ROOT_TAG: &str = "root";
 
 /// A directory that the guest can mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +86,7 @@ impl Descriptors {
         all.extend(&self.file_servers);
         match self.memory {
             Memory::Own => {}
-            Memory::Kept { memory, folder: other } | Memory::Resumed { memory, state: other } => {
+            Memory::Kept { memory, folder: other } | Memory::Resumed { memory, state: other, .. } => {
                 all.extend([memory, other]);
             }
         }
@@ -165,15 +170,16 @@ impl Machine {
     fn place_memory(&self, args: &mut Arguments, memory: Memory) {
         // Bytes: a bare number would be MiB.
         args.raw("-m", format!("{}B", self.memory_bytes));
-        let is_shared = self.served().next().is_some();
         let object = match memory {
-            Memory::Own if is_shared => Properties::new("memory-backend-memfd").switch("share", true),
+            Memory::Own if self.served().next().is_some() => {
+                Properties::new("memory-backend-memfd").switch("share", true)
+            }
             Memory::Own => {
                 args.raw("-machine", "pc");
                 return;
             }
             Memory::Kept { memory, .. } => in_file(memory).switch("share", true),
-            Memory::Resumed { memory, .. } => in_file(memory).switch("share", is_shared),
+            Memory::Resumed { memory, is_copy, .. } => in_file(memory).switch("share", is_copy),
         };
         args.raw("-machine", "pc,memory-backend=memory");
         args.list("-object", object.with("id", "memory").with("size", format!("{}B", self.memory_bytes)));
@@ -209,6 +215,8 @@ pub(crate) fn plug_order(shares: usize) -> impl Iterator<Item = (usize, String)>
     (0..shares).rev().map(|number| (number, format!("{:x}.{}", LAST_SLOT - 4 * (number / 8), number % 8)))
 }
 
+/// Six slots full; the next would be one that other devices may have.
+pub(crate) const SERVED_AT_MOST: usize = 48;
 /// The fourth slot from one has the same interrupt (the pins of `pc` go round); the ports are in slot 2.
 const LAST_SLOT: usize = 30;
 

@@ -74,7 +74,8 @@ pub(crate) struct Process {
     child: Child,
     group: Pid,
     stderr: Arc<Mutex<Vec<u8>>>,
-    stderr_task: JoinHandle<()>,
+    /// Until it has ended.
+    stderr_task: Option<JoinHandle<()>>,
     priority: Priority,
     ended: bool,
 }
@@ -102,7 +103,7 @@ impl Process {
             child.id().map(|id| Pid::from_raw(id as i32)).ok_or_else(|| io::Error::other("no process id"))?;
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let pipe = child.stderr.take();
-        let stderr_task = tokio::spawn(collect(pipe, stderr.clone()));
+        let stderr_task = Some(tokio::spawn(collect(pipe, stderr.clone())));
         Ok(Self { child, group, stderr, stderr_task, priority: start.priority, ended: false })
     }
 
@@ -136,7 +137,12 @@ impl Process {
     /// Reads what it has said to the end.
     async fn drain(&mut self) {
         // The pipe ends with the last process that holds it; one that left the group is not waited for.
-        let _ = tokio::time::timeout(PATIENCE, &mut self.stderr_task).await;
+        if let Some(task) = self.stderr_task.take() {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(PATIENCE, task).await.is_err() {
+                abort.abort();
+            }
+        }
     }
 
     async fn ask_to_end(&mut self, quit: impl Future<Output = ()>) {
@@ -170,7 +176,9 @@ impl Drop for Process {
         if !self.ended {
             let _ = killpg(self.group, Signal::SIGKILL);
         }
-        self.stderr_task.abort();
+        if let Some(task) = &self.stderr_task {
+            task.abort();
+        }
     }
 }
 

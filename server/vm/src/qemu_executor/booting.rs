@@ -11,19 +11,19 @@ use super::{Booted, Run};
 use crate::accelerator::{self, KvmMemory};
 use crate::clock::awake;
 use crate::decide::{self, BootEnd, Next, Report};
-use crate::event::{Accelerator, EventKind, Start};
+use crate::event::{Accelerator, EventKind, ShareKind, Start};
 use crate::live::{Beginning, Live, StartError, in_words};
 use crate::prepare::{self, Prepared};
 use crate::qemu::machine::{MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
-use crate::verdict::Verdict;
+use crate::verdict::{Failure, Verdict};
 
 /// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
 const KVM_SILENCE: Duration = Duration::from_secs(5);
 /// An emulated guest may share its processor with many others.
 const STALL: Duration = Duration::from_secs(60);
 /// A daemon that works takes milliseconds to be connected.
-const PLUG: Duration = Duration::from_secs(20);
+const PLUG: Duration = Duration::from_secs(10);
 /// `boot_timeout` where the target has none.
 const KVM_BOOT: Duration = Duration::from_secs(60);
 const TCG_BOOT: Duration = Duration::from_secs(300);
@@ -59,21 +59,22 @@ impl Run<'_> {
         system: &KernelSystem,
         prepared: &mut Prepared,
     ) -> Result<Booted, Verdict> {
-        loop {
-            let reason = match self.boot(system, prepared).await {
-                Ok(booted) => return Ok(booted),
-                Err(Unbooted::Ended(verdict)) => return Err(verdict),
-                Err(Unbooted::NotShared(reason)) => reason,
-            };
-            let sentence = format!("virtiofsd does not work here: {reason}");
-            self.executor.virtiofsd.give_up(&sentence);
-            *prepared = self.prepare(system).await?;
-            // Else this was the only way, and its failure has been said.
-            self.notice_once(
-                "virtiofsd",
-                format!("directories are shared by 9p, which is slower: {sentence}"),
-            )
-            .await;
+        let reason = match self.boot(system, prepared).await {
+            Ok(booted) => return Ok(booted),
+            Err(Unbooted::Ended(verdict)) => return Err(verdict),
+            Err(Unbooted::NotShared(reason)) => format!("virtiofsd does not work here: {reason}"),
+        };
+        if prepared.shares.kind == ShareKind::Virtiofs || self.share_kind.is_some() {
+            return Err(Verdict::BootFailed(Failure { reason, ..Failure::default() }));
+        }
+        let sentence = format!("directories are shared by 9p, which is slower: {reason}");
+        self.notice_once("virtiofsd", sentence).await;
+        self.share_kind = Some(ShareKind::NineP);
+        *prepared = self.prepare(system).await?;
+        match self.boot(system, prepared).await {
+            Ok(booted) => Ok(booted),
+            Err(Unbooted::Ended(verdict)) => Err(verdict),
+            Err(Unbooted::NotShared(_)) => unreachable!("9p needs no daemon"),
         }
     }
 
@@ -197,11 +198,15 @@ impl Run<'_> {
             () = awake(PLUG) => Some(Err(format!("it did not answer within {} s", PLUG.as_secs()))),
             plugged = booted.live.plug_shares() => Some(plugged),
         };
-        let Some(Err(reason)) = plugged else {
-            return if plugged.is_some() { Ok(booted) } else { Err(NotUp::cancelled()) };
+        let not_up = match plugged {
+            Some(Ok(())) => return Ok(booted),
+            Some(Err(reason)) => NotUp::NotShared(reason),
+            None => NotUp::cancelled(),
         };
+        // It may be waiting for the daemon, and hear nothing else.
+        booted.live.process.kill().await;
         booted.live.end(Some(booted.monitor)).await;
-        Err(NotUp::NotShared(reason))
+        Err(not_up)
     }
 
     /// Starts QEMU and waits for the agent's first answer, or for the reason why there will be none.

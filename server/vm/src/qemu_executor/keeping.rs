@@ -105,6 +105,7 @@ impl Keeping {
             (Source::Boot, Some(UNKNOWN_MACHINE.to_owned()))
         };
         self.cold_because = because;
+        self.resumed_from = None;
         if let Source::Snapshot(template) = &source {
             self.resumed_from = Some((template.key.clone(), template.file));
         }

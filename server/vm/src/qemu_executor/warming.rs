@@ -57,6 +57,7 @@ pub(super) async fn warm(executor: &QemuExecutor, target: &Target, cancel: Cance
         durations: Durations::default(),
         keeping: Keeping::new(executor.snapshots.clone()),
         purpose: Purpose::Keeping,
+        share_kind: executor.share_kind,
     };
     match run.make_ready().await {
         Ok(warmed) => warmed,
@@ -74,6 +75,8 @@ impl Run<'_> {
         }
         let system = prepare::supported(self.target).map_err(Verdict::BootFailed)?;
         let mut prepared = self.prepare(system).await?;
+        // Nothing of the project is served, and what is kept does not depend on it.
+        prepared.virtiofsd = None;
         let warmed = match self.get_up(system, &mut prepared).await {
             Ok(booted) => {
                 booted.live.end(Some(booted.monitor)).await;
