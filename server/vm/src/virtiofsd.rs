@@ -24,6 +24,8 @@ use crate::qemu::process::{OwnMounts, Priority, Process, Start};
 /// for what else is there, and is not there itself.
 const ROOT_AT: &CStr = c"/sys";
 
+/// Longest time to leave after QEMU.
+const LEAVING: Duration = Duration::from_millis(300);
 /// Longest time to say what it can do.
 const HELP: Duration = Duration::from_secs(5);
 
@@ -242,7 +244,12 @@ impl FileServer {
 
     /// Ends it, and returns what it had to say. It keeps nothing back of what a guest has written.
     pub(crate) async fn end(mut self) -> Vec<String> {
-        self.process.kill().await;
+        // It leaves when QEMU has left. One that is killed leaves a child of its own to the system's first process, which does
+        // not care for it in every container.
+        if tokio::time::timeout(LEAVING, self.process.wait()).await.is_err() {
+            self.process.kill().await;
+        }
+        self.process.drain().await;
         self.process.stderr()
     }
 }

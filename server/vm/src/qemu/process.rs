@@ -135,7 +135,7 @@ impl Process {
     }
 
     /// Reads what it has said to the end.
-    async fn drain(&mut self) {
+    pub(crate) async fn drain(&mut self) {
         // The pipe ends with the last process that holds it; one that left the group is not waited for.
         if let Some(task) = self.stderr_task.take() {
             let abort = task.abort_handle();
