@@ -113,6 +113,36 @@ fn only_what_was_looked_at_is_removed() {
     assert_eq!(bench.files("memory"), Vec::<PathBuf>::new());
 }
 
+#[test]
+fn a_process_that_stands_still_with_the_lock_is_not_waited_for() {
+    let bench = bench();
+    bench.keep(&key('a'), 4096);
+    let file = bench.find(&key('a')).unwrap().file.unwrap();
+    let order = bench.snapshots.order().unwrap();
+    let started = Instant::now();
+    bench.snapshots.remove(&key('a'), file);
+    assert!(started.elapsed() < ORDER_LIMIT);
+    assert!(bench.snapshots.clear().unwrap_err().to_string().contains("another process holds"));
+    drop(order);
+    bench.snapshots.remove(&key('a'), file);
+    assert!(bench.find(&key('a')).is_none());
+}
+
+#[test]
+fn a_socket_that_a_dead_process_left_goes_with_the_next_claim() {
+    let bench = bench();
+    let claim = bench.claim(&key('a')).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let _entered = runtime.enter();
+    std::mem::forget(claim.meeting_place.open().unwrap());
+    assert_eq!(bench.files("socket").len(), 1);
+    drop(claim);
+    let _meeting = bench.claim(&key('a')).unwrap().meeting_place.open().unwrap();
+    assert_eq!(bench.files("socket").len(), 1);
+    bench.claim(&key('a')).unwrap();
+    assert_eq!(bench.files("socket").len(), 0);
+}
+
 /// A header that names a file elsewhere, as somebody with another user's rights might plant it.
 #[test]
 fn nothing_outside_the_folder_is_ever_touched() {
