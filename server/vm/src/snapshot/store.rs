@@ -91,12 +91,18 @@ impl Claim {
         &self.key
     }
 
-    /// Copies a parked guest's memory to the disk. Takes fractions of a second.
-    pub(crate) fn write(&self, state: Vec<u8>) -> io::Result<Template> {
+    /// A parked guest as it is, with its memory where it was.
+    pub(crate) fn template(&self, state: Vec<u8>) -> io::Result<Template> {
         let memory = File::from(self.memory.try_clone()?);
-        self.copy.set_len(memory.metadata()?.size())?;
-        copy_sparse(&memory, &self.copy)?;
-        Ok(Template { key: self.key.clone(), memory: self.copy.try_clone()?, state, file: None })
+        Ok(Template { key: self.key.clone(), memory, state, file: None })
+    }
+
+    /// Moves its memory to the disk. Takes fractions of a second; where it fails, the memory is still where it was.
+    pub(crate) fn write(&self, template: &mut Template) -> io::Result<()> {
+        self.copy.set_len(template.memory.metadata()?.size())?;
+        copy_sparse(&template.memory, &self.copy)?;
+        template.memory = self.copy.try_clone()?;
+        Ok(())
     }
 }
 

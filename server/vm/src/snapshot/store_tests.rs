@@ -23,7 +23,8 @@ impl Bench {
     fn keep(&self, key: &Key, bytes: u64) {
         let claim = self.claim(key).unwrap();
         claim.memory().write_all_at(&vec![7; bytes as usize], 8192).unwrap();
-        let template = claim.write(b"state".to_vec()).unwrap();
+        let mut template = claim.template(b"state".to_vec()).unwrap();
+        claim.write(&mut template).unwrap();
         self.snapshots.publish(&claim, "6.1.0", &template).unwrap();
     }
 
