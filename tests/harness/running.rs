@@ -224,6 +224,16 @@ impl Running {
         });
     }
 
+    /// Whether standard output has `text` by now.
+    pub fn has_written(&self, text: &str) -> bool {
+        contains(&self.shared.0.lock().expect("no holder panics").stdout, text)
+    }
+
+    /// Whether `vmtest` itself has ended by now.
+    pub fn has_ended(&self) -> bool {
+        self.shared.0.lock().expect("no holder panics").status.is_some()
+    }
+
     /// Sends `vmtest` a signal.
     pub fn signal(&mut self, signal: Signal) {
         self.killed |= signal == Signal::SIGKILL;

@@ -1,5 +1,7 @@
 //! Guests that are kept after their kernel's boot, and resumed by later runs.
 
+mod faults;
+
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -77,7 +79,7 @@ fn expect_boot_and_recovery(project: &Project, because: &str) {
     run.expect_status(0).expect_guest_text("fine\n");
     run.check(cold_because(&run).contains(because), &format!("it does not say `{because}`"));
     let next = project.run_json();
-    next.check(start(&next) == "snapshot", "the next run was not resumed");
+    next.check(start(&next) == "snapshot", &format!("it was not resumed; the one before it was\n{run}"));
 }
 
 #[test]

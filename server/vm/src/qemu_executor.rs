@@ -108,10 +108,13 @@ impl Executor for QemuExecutor {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),
             };
-            tokio::select! {
-                _ = run.keeping.settle() => {}
+            let settled = tokio::select! {
+                settled = run.keeping.settle() => settled,
                 // What has no name yet goes with us.
-                () = run.io.cancel.cancelled() => {}
+                () = run.io.cancel.cancelled() => Ok(()),
+            };
+            if let Err(error) = settled {
+                run.notice(format!("the guest is not kept, so the next run boots, too: {error}")).await;
             }
             let durations = Durations { total: started.elapsed(), ..run.durations };
             Finished { verdict, durations, lost_writes }

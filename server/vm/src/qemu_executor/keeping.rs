@@ -55,6 +55,13 @@ pub(super) struct Keeper {
     kernel: Identity,
 }
 
+/// A guest that was parked, and resumed since.
+struct ParkedGuest {
+    template: Template,
+    /// Whether it is on the disk. Where it cannot be, this run goes on with it in memory.
+    written: io::Result<()>,
+}
+
 /// Why a guest was not resumed.
 enum NotResumed {
     Cancelled,
@@ -112,16 +119,12 @@ impl Keeping {
         source
     }
 
-    /// Gives a kept guest that has proved itself its name, which takes as long as the disk does.
-    fn publish(&mut self, keeper: Keeper, release: String, template: Template) {
+    /// Gives a guest that has proved itself its name, which takes as long as the disk does; not one that could not be written.
+    fn publish(&mut self, keeper: Keeper, release: String, parked: ParkedGuest) {
         self.resumed_from = Some((keeper.claim.key().clone(), None));
         self.publishing = Some(tokio::task::spawn_blocking(move || {
-            let published = keeper.snapshots.publish(&keeper.claim, &release, &template);
-            if let Err(error) = &published {
-                // It boots again, no more.
-                tracing::warn!(%error, "the guest is not kept");
-            }
-            published
+            parked.written?;
+            keeper.snapshots.publish(&keeper.claim, &release, &parked.template)
         }));
     }
 
@@ -216,10 +219,10 @@ impl Run<'_> {
             () = cancel.cancelled() => return Err(NotUp::cancelled()),
         };
         match kept {
-            Ok((template, resumed)) => {
+            Ok((parked, resumed)) => {
                 let kernel = File::open(&machine.kernel).and_then(|file| Identity::of(&file));
                 if kernel.is_ok_and(|kernel| kernel == keeper.kernel) {
-                    self.keeping.publish(keeper, prepared.release.clone(), template);
+                    self.keeping.publish(keeper, prepared.release.clone(), parked);
                 }
                 Ok(resumed)
             }
@@ -261,18 +264,19 @@ impl Run<'_> {
         prepared: &Prepared,
         booted: Booted,
         keeper: &Keeper,
-    ) -> Result<(Template, Booted), Unkept> {
+    ) -> Result<(ParkedGuest, Booted), Unkept> {
         let (state, report) = booted.live.park(&keeper.claim, booted.monitor).await;
         decide::may_be_kept(&report).map_err(|reason| Unkept::Failed(Some(Strike::Refused), reason))?;
         let state = state.map_err(|error| match error {
             ParkError::Refused(error) => Unkept::Failed(Some(Strike::Refused), error.to_string()),
             ParkError::Failed(error) => Unkept::Failed(None, error.to_string()),
         })?;
+        let mut template =
+            keeper.claim.template(state).map_err(|error| Unkept::Failed(None, error.to_string()))?;
         // A quarter of a gigabyte into the page cache, once for each kernel.
-        let written = tokio::task::block_in_place(|| keeper.claim.write(state));
-        let template = written.map_err(|error| Unkept::Failed(None, error.to_string()))?;
+        let written = tokio::task::block_in_place(|| keeper.claim.write(&mut template));
         match self.resume(machine, prepared, &template).await {
-            Ok(resumed) => Ok((template, resumed)),
+            Ok(resumed) => Ok((ParkedGuest { template, written }, resumed)),
             Err(NotResumed::Refused(reason)) => Err(Unkept::Failed(Some(Strike::Refused), reason)),
             Err(NotResumed::Hung(reason)) => Err(Unkept::Failed(Some(Strike::Hung), reason)),
             Err(NotResumed::Cancelled) => Err(Unkept::Failed(None, "it was cancelled".to_owned())),

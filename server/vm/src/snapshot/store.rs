@@ -23,8 +23,8 @@ use crate::host;
 const ROOM: u64 = 4 << 30;
 /// Held while names are given and taken away.
 const ORDER: &str = "order.lock";
-/// Longest time to wait for that.
-const ORDER_LIMIT: Duration = Duration::from_secs(10);
+/// Longest time to wait for that; it takes milliseconds.
+const ORDER_LIMIT: Duration = Duration::from_secs(2);
 /// So many attempts that hung are enough.
 const STRIKES: u32 = 2;
 /// What is this old was left by a process that is gone.
@@ -91,12 +91,18 @@ impl Claim {
         &self.key
     }
 
-    /// Copies a parked guest's memory to the disk. Takes fractions of a second.
-    pub(crate) fn write(&self, state: Vec<u8>) -> io::Result<Template> {
+    /// A parked guest as it is, with its memory where it was.
+    pub(crate) fn template(&self, state: Vec<u8>) -> io::Result<Template> {
         let memory = File::from(self.memory.try_clone()?);
-        self.copy.set_len(memory.metadata()?.size())?;
-        copy_sparse(&memory, &self.copy)?;
-        Ok(Template { key: self.key.clone(), memory: self.copy.try_clone()?, state, file: None })
+        Ok(Template { key: self.key.clone(), memory, state, file: None })
+    }
+
+    /// Moves its memory to the disk. Takes fractions of a second; where it fails, the memory is still where it was.
+    pub(crate) fn write(&self, template: &mut Template) -> io::Result<()> {
+        self.copy.set_len(template.memory.metadata()?.size())?;
+        copy_sparse(&template.memory, &self.copy)?;
+        template.memory = self.copy.try_clone()?;
+        Ok(())
     }
 }
 
@@ -112,17 +118,21 @@ pub(crate) enum Strike {
 /// Where QEMU can send the state of a guest's devices: it takes no descriptor for that, only the path of a socket. This one
 /// leads through a descriptor of the folder, so that it is short wherever the folder is.
 #[derive(Debug)]
-pub(crate) struct MeetingPlace(File);
+pub(crate) struct MeetingPlace {
+    folder: File,
+    /// Of the guest's, so that who has the claim knows it for a dead run's.
+    name: String,
+}
 
 impl MeetingPlace {
     /// For QEMU to inherit.
     pub(crate) fn folder(&self) -> &File {
-        &self.0
+        &self.folder
     }
 
     /// Makes the socket, for as long as the result lives.
     pub(crate) fn open(&self) -> io::Result<Meeting> {
-        let path = format!("/proc/self/fd/{}/{:016x}.socket", self.0.as_raw_fd(), random()?);
+        let path = format!("/proc/self/fd/{}/{}", self.folder.as_raw_fd(), self.name);
         let listener = UnixListener::bind(&path)?;
         Ok(Meeting { path, listener })
     }
@@ -224,7 +234,11 @@ impl Snapshots {
         }
         let copy = self.unnamed().map_err(in_words)?;
         let memory = guest_memory(memory_bytes).map_err(|error| format!("it cannot be kept: {error}"))?;
-        let meeting_place = File::open(&self.dir).map(MeetingPlace).map_err(in_words)?;
+        let name = format!("{key}.socket");
+        // A run that was killed with the claim may have left one.
+        let _ = fs::remove_file(self.dir.join(&name));
+        let folder = File::open(&self.dir).map_err(in_words)?;
+        let meeting_place = MeetingPlace { folder, name };
         Ok(Claim { key, _lock: lock, copy, memory, meeting_place })
     }
 
@@ -241,24 +255,11 @@ impl Snapshots {
     /// Gives a guest its name, when all of it is certainly on the disk. Takes as long as the disk does.
     pub(crate) fn publish(&self, claim: &Claim, kernel: &str, template: &Template) -> io::Result<()> {
         template.memory.sync_all()?;
-        let _order = self.order()?;
         let key = &claim.key;
-        let name = format!("{key}-{:016x}.memory", random()?);
-        let memory = self.dir.join(&name);
-        give_name(&template.memory, &memory)?;
-        let published = self.publish_state(key, kernel, name, template);
-        if published.is_err() {
-            let _ = fs::remove_file(&memory);
-        }
-        self.make_room(key);
-        published
-    }
-
-    fn publish_state(&self, key: &Key, kernel: &str, memory: String, template: &Template) -> io::Result<()> {
         let header = Header {
             key: key.to_string(),
             kernel: kernel.to_owned(),
-            memory,
+            memory: format!("{key}-{:016x}.memory", random()?),
             identity: Identity::of(&template.memory)?,
             state_len: template.state.len(),
             state_hash: state::hash(&template.state),
@@ -266,14 +267,28 @@ impl Snapshots {
         let file = self.unnamed()?;
         (&file).write_all(&state::to_bytes(&header, &template.state))?;
         file.sync_all()?;
+
+        // Nobody waits here for a disk.
+        let _order = self.order()?;
+        let (memory, state) = (self.dir.join(&header.memory), self.state_file(key));
+        give_name(&template.memory, &memory)?;
         // What was there could not be used.
-        let _ = fs::remove_file(self.state_file(key));
-        give_name(&file, &self.state_file(key))
+        let _ = fs::remove_file(&state);
+        let named = give_name(&file, &state);
+        if named.is_err() {
+            let _ = fs::remove_file(&memory);
+        }
+        self.make_room(key);
+        named
     }
 
-    /// Forgets a guest that is of no use, unless another has taken its place. Machines that resumed it go on.
+    /// Forgets a guest that is of no use, unless another has taken its place. Machines that resumed it go on. A run waits for
+    /// this, so this waits for nobody: what is still there is of no use to the next run, either, which will say so.
     pub(crate) fn remove(&self, key: &Key, id: FileId) {
-        let Ok(_order) = self.order() else { return };
+        let Ok(order) = self.lock_file(ORDER) else { return };
+        if order.try_lock().is_err() {
+            return;
+        }
         let Ok(file) = open(&self.state_file(key)) else { return };
         if file.metadata().is_ok_and(|data| data.ino() == id.0) {
             if let Some(header) = self.header(key) {
@@ -409,7 +424,11 @@ impl Snapshots {
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
-                Err(error) => return Err(error.into()),
+                Err(TryLockError::WouldBlock) => {
+                    let path = self.dir.join(ORDER);
+                    return Err(io::Error::other(format!("another process holds {}", path.display())));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
         }
     }
@@ -438,7 +457,11 @@ fn is_ours_alone(data: &fs::Metadata) -> bool {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+    let file = options.read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path);
+    let file = file.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other(format!("{} is a symbolic link", path.display())),
+        _ => error,
+    })?;
     let data = file.metadata()?;
     if data.is_file() && is_ours_alone(&data) { Ok(file) } else { Err(io::Error::other(not_ours(path))) }
 }
@@ -469,7 +492,7 @@ fn kind_of(name: &OsStr) -> Option<Kind> {
             let key = Key::of_name(stem.split('-').next()?.as_ref())?;
             is_memory_of(&key, name.to_str()?).then_some(Kind::Memory)
         }
-        "socket" => is_random(stem).then_some(Kind::Socket),
+        "socket" => key().map(|_| Kind::Socket),
         _ => None,
     }
 }

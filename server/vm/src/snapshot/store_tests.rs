@@ -23,7 +23,8 @@ impl Bench {
     fn keep(&self, key: &Key, bytes: u64) {
         let claim = self.claim(key).unwrap();
         claim.memory().write_all_at(&vec![7; bytes as usize], 8192).unwrap();
-        let template = claim.write(b"state".to_vec()).unwrap();
+        let mut template = claim.template(b"state".to_vec()).unwrap();
+        claim.write(&mut template).unwrap();
         self.snapshots.publish(&claim, "6.1.0", &template).unwrap();
     }
 
@@ -111,6 +112,36 @@ fn only_what_was_looked_at_is_removed() {
     bench.snapshots.remove(&key('a'), new);
     assert!(bench.find(&key('a')).is_none());
     assert_eq!(bench.files("memory"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_process_that_stands_still_with_the_lock_is_not_waited_for() {
+    let bench = bench();
+    bench.keep(&key('a'), 4096);
+    let file = bench.find(&key('a')).unwrap().file.unwrap();
+    let order = bench.snapshots.order().unwrap();
+    let started = Instant::now();
+    bench.snapshots.remove(&key('a'), file);
+    assert!(started.elapsed() < ORDER_LIMIT);
+    assert!(bench.snapshots.clear().unwrap_err().to_string().contains("another process holds"));
+    drop(order);
+    bench.snapshots.remove(&key('a'), file);
+    assert!(bench.find(&key('a')).is_none());
+}
+
+#[test]
+fn a_socket_that_a_dead_process_left_goes_with_the_next_claim() {
+    let bench = bench();
+    let claim = bench.claim(&key('a')).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let _entered = runtime.enter();
+    std::mem::forget(claim.meeting_place.open().unwrap());
+    assert_eq!(bench.files("socket").len(), 1);
+    drop(claim);
+    let _meeting = bench.claim(&key('a')).unwrap().meeting_place.open().unwrap();
+    assert_eq!(bench.files("socket").len(), 1);
+    bench.claim(&key('a')).unwrap();
+    assert_eq!(bench.files("socket").len(), 0);
 }
 
 /// A header that names a file elsewhere, as somebody with another user's rights might plant it.
