@@ -150,6 +150,14 @@ fn what_a_resumed_guest_did_is_gone_with_it() {
     .expect_guest_text("clean\n");
 }
 
+/// What was in a port when the guest was parked would come out of it here, before what was typed.
+#[test]
+fn a_shell_in_a_resumed_guest_reads_what_was_typed_and_nothing_before_it() {
+    LazyLock::force(&SHARED);
+    let run = Project::new("").vmtest(["-k", "{stable}", "-"]).stdin("echo first\nexit 5\n").run();
+    run.expect_status(5).expect_line("first");
+}
+
 #[test]
 fn several_runs_at_once_on_an_empty_cache_all_pass_and_keep_one_guest() {
     let project = Project::one("echo fine").without_snapshots();
