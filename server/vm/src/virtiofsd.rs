@@ -34,7 +34,7 @@ const HELP: Duration = Duration::from_secs(5);
 pub(crate) struct Virtiofsd {
     program: PathBuf,
     dialect: Dialect,
-    /// It keeps the host's directories from being written, and the host's owners of files are seen as they are.
+    /// Whether it runs as root.
     is_root: bool,
 }
 
@@ -63,8 +63,7 @@ impl Virtiofsd {
         Ok(Self { program, dialect, is_root })
     }
 
-    /// Whether the guest sees with it what it sees with 9p, and not only the user's own files as root's and all others as
-    /// nobody's.
+    /// Whether the guest sees whose files are, as it does with 9p; else all that are not the user's are nobody's.
     pub(crate) fn shows_owners(&self) -> bool {
         self.is_root
     }
