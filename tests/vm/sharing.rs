@@ -20,11 +20,11 @@ fn kinds() -> &'static [&'static str] {
     if runs_as_root() { &["9p", "mixed", "virtiofs"] } else { &["9p"] }
 }
 
-fn shared_by(project: &Project, kind: &str) -> Outcome {
-    let run = project.vmtest(["--format", "json", "--share", kind]).run();
+/// The run passed, and its directories were shared this way.
+#[track_caller]
+fn expect_shared(run: &Outcome, kind: &str) {
     run.expect_status(0);
-    assert_eq!(run.events_named("booted")[0]["share"], kind);
-    run
+    assert!(run.events_named("booted").iter().all(|booted| booted["share"] == kind));
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn a_kernel_without_9p_has_its_directories_over_virtiofs_or_says_what_that_needs
     let project = Project::new(&text);
     if runs_as_root() {
         let run = project.vmtest(["--format", "json"]).leaves(["result"]).run();
-        run.expect_status(0).expect_guest_text(&format!("{}\ndummy\n", machine::kernel("cloud").release));
-        assert_eq!(run.events_named("booted")[0]["share"], "virtiofs");
+        expect_shared(&run, "virtiofs");
+        run.expect_guest_text(&format!("{}\ndummy\n", machine::kernel("cloud").release));
         assert_eq!(project.read("result"), "here\n");
         assert!(!fs::exists("/etc/vmtest-e2e").unwrap(), "a file reached the host");
     } else {
@@ -68,9 +68,11 @@ fn host_and_guest_see_what_the_other_writes_to_the_project() {
     for kind in kinds() {
         let project = Project::new(&target("t", "timeout = '120s'", script));
         project.write("ping", "0\n");
-        let running =
-            project.vmtest(["--share", kind]).leaves(["ping", "pong", "gone", "dir", "dir/new"]).start();
-        running.wait_for("===> Running command");
+        let running = project
+            .vmtest(["--format", "json", "--share", kind])
+            .leaves(["ping", "pong", "gone", "dir", "dir/new"])
+            .start();
+        running.wait_for("command_started");
         project.write("ping", "1\n");
         wait_for_file(&project, "pong", "1\n");
         project.write("ping", "2\n");
@@ -81,7 +83,7 @@ fn host_and_guest_see_what_the_other_writes_to_the_project() {
         wait_for_file(&project, "gone", "1\n2\n45\n");
         project.make_dir(&project.dir().join("dir"));
         project.write("dir/new", "");
-        running.finish().expect_status(0);
+        expect_shared(&running.finish(), kind);
         assert!(!project.dir().join("dir").exists(), "{kind}");
     }
 }
@@ -99,7 +101,9 @@ fn a_share_that_cannot_be_written_cannot_be_mounted_so_that_it_can() {
     let outside = project.base().join("outside");
     project.make_dir(&outside);
     fs::write(outside.join("old"), "old\n").unwrap();
-    shared_by(&project, "virtiofs").expect_guest_text("refused\nrefused\nold\n");
+    let run = project.vmtest(["--format", "json", "--share", "virtiofs"]).run();
+    expect_shared(&run, "virtiofs");
+    run.expect_guest_text("refused\nrefused\nold\n");
     assert_eq!(fs::read_to_string(outside.join("old")).unwrap(), "old\n");
     assert!(!outside.join("new").exists());
 }
@@ -116,8 +120,7 @@ fn a_virtiofsd_that_does_not_work_leaves_9p_and_is_told_of_once() {
     project.write_program("virtiofsd", daemon);
     let path = format!("{}:{}", project.dir().display(), machine::PATH);
     let run = project.vmtest(["--format", "json"]).env("PATH", path).run();
-    run.expect_status(0);
-    assert!(run.events_named("booted").iter().all(|booted| booted["share"] == "9p"));
+    expect_shared(&run, "9p");
     let told = run.events_named("notice");
     let told: Vec<_> =
         told.iter().filter(|notice| notice["message"].as_str().unwrap().contains("no luck today")).collect();
@@ -130,8 +133,7 @@ fn a_virtiofsd_that_does_not_say_what_it_can_do_is_not_waited_for() {
     project.write_program("virtiofsd", "#!/bin/sh\nexec sleep 1000\n");
     let path = format!("{}:{}", project.dir().display(), machine::PATH);
     let run = project.vmtest(["--format", "json"]).env("PATH", path).run();
-    run.expect_status(0);
-    assert_eq!(run.events_named("booted")[0]["share"], "9p");
+    expect_shared(&run, "9p");
 }
 
 #[test]
@@ -163,7 +165,8 @@ fn what_is_read_and_written_by_virtiofs_keeps_its_bytes_modes_links_and_attribut
         .vmtest(["--format", "json", "--share", "mixed"])
         .leaves(["big", "copy", "link", "hard", "a,b\\c d"])
         .run();
-    run.expect_status(0).expect_guest_text(
+    expect_shared(&run, "mixed");
+    run.expect_guest_text(
         "4751 1 regular file\n644 2 regular file\n777 1 symbolic link\nbig\na,b\\c d\nb'kept'\n",
     );
     assert_eq!(fs::read(project.dir().join("big")).unwrap(), fs::read(project.dir().join("copy")).unwrap());

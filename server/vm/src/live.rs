@@ -1,7 +1,7 @@
 //! A running virtual machine: its process and everything that listens to it.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ use crate::qemu::monitor::{Monitor, MonitorEvent};
 use crate::qemu::process::{Priority, Process, Start};
 use crate::snapshot::{Claim, Template};
 use crate::stream::{self, Control, Progress};
-use crate::virtiofsd::FileServer;
+use crate::virtiofsd::{FileServer, Virtiofsd};
 
 /// How much of the console explains a failure; the whole of it is in the log.
 const CONSOLE_LINES: usize = 25;
@@ -42,7 +42,8 @@ pub(crate) struct Live {
     pub(crate) alarms: watch::Receiver<Alarms>,
     /// Bytes for the guest init's input port.
     pub(crate) input: Option<UnixStream>,
-    file_servers: Vec<FileServer>,
+    /// One for each share that needs a daemon. One that was not started is told of when the shares are plugged.
+    file_servers: io::Result<Vec<FileServer>>,
     console: Arc<Mutex<Console>>,
     console_task: JoinHandle<()>,
     stream_task: JoinHandle<()>,
@@ -88,7 +89,7 @@ impl Live {
         beginning: Beginning<'_>,
         priority: Priority,
         events: &mpsc::Sender<EventKind>,
-    ) -> Result<Self, StartError> {
+    ) -> io::Result<Self> {
         let (console, console_end) = socket_pair()?;
         let (monitor, monitor_end) = socket_pair()?;
         let (agent, agent_end) = socket_pair()?;
@@ -115,16 +116,16 @@ impl Live {
                 (Some(Parked { state, state_in_qemu }), placed)
             }
         };
-        let mut file_servers = Vec::new();
-        if let Some(virtiofsd) = &prepared.virtiofsd
-            && !matches!(beginning, Beginning::BootToBeKept(_))
-        {
-            for share in machine.served() {
-                file_servers.push(
-                    FileServer::start(virtiofsd, share, priority).await.map_err(StartError::FileServer)?,
-                );
+        let virtiofsd = prepared.virtiofsd.as_ref();
+        // A guest that is to be kept is gone before it is to see a share.
+        let virtiofsd = virtiofsd.filter(|_| !matches!(beginning, Beginning::BootToBeKept(_)));
+        let (file_servers, file_server_ends) = match serve(virtiofsd, machine, priority).await {
+            Ok(started) => {
+                let (servers, ends) = started.into_iter().unzip();
+                (Ok(servers), ends)
             }
-        }
+            Err(error) => (Err(error), Vec::new()),
+        };
         let descriptors = Descriptors {
             initramfs: prepared.initramfs.as_raw_fd(),
             console: console_end.as_raw_fd(),
@@ -133,10 +134,7 @@ impl Live {
             stream: stream_end.as_raw_fd(),
             input: input_end.as_raw_fd(),
             memory,
-            file_servers: file_servers
-                .iter()
-                .filter_map(|server| Some(server.connection.as_ref()?.as_raw_fd()))
-                .collect(),
+            file_servers: file_server_ends.iter().map(AsRawFd::as_raw_fd).collect(),
         };
         let arguments = machine.arguments(&descriptors).words().to_vec();
         tracing::debug!(qemu = ?prepared.qemu, ?arguments, "starting QEMU");
@@ -149,10 +147,8 @@ impl Live {
         };
         let process = Process::start(start).await?;
         // QEMU has its own copies; ours would keep the streams open after its end.
-        drop((console_end, monitor_end, agent_end, stream_end, input_end, state_end, own_memory));
-        for server in &mut file_servers {
-            server.connection = None;
-        }
+        drop((console_end, monitor_end, agent_end, stream_end, input_end, state_end));
+        drop((own_memory, file_server_ends));
 
         let progress = watch::Sender::new(0);
         let alarms = watch::Sender::new(Alarms::default());
@@ -230,10 +226,11 @@ impl Live {
     /// Gives the guest the shares that are served by daemons; it will look for them when it has its job.
     pub(crate) async fn plug_shares(&mut self) -> Result<(), String> {
         let Some(monitor) = &self.monitor else { return Err("there is no monitor".to_owned()) };
-        for (number, address) in plug_order(self.file_servers.len()) {
-            let tag = &self.file_servers[number].tag;
+        let servers = self.file_servers.as_mut().map_err(|error| format!("it cannot be started: {error}"))?;
+        for (number, address) in plug_order(servers.len()) {
+            let tag = &servers[number].tag;
             if let Err(error) = monitor.plug_share(tag, file_server_id(number), address).await {
-                let server = self.file_servers.swap_remove(number);
+                let server = servers.swap_remove(number);
                 let said = server.end().await;
                 return Err(said.first().cloned().unwrap_or_else(|| error.to_string()));
             }
@@ -275,7 +272,7 @@ impl Live {
 
     /// What was seen, when QEMU is gone.
     async fn report(mut self, monitor_events: Option<mpsc::UnboundedReceiver<MonitorEvent>>) -> Report {
-        for server in self.file_servers.drain(..) {
+        for server in self.file_servers.into_iter().flatten() {
             for line in server.end().await {
                 tracing::warn!("virtiofsd: {line}");
             }
@@ -305,15 +302,19 @@ impl Live {
     }
 }
 
-/// Why a machine was not started.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    /// One of the processes beside QEMU.
-    #[error("it cannot be started: {0}")]
-    FileServer(io::Error),
-    /// QEMU, or what it is connected by.
-    #[error("{0}")]
-    Qemu(#[from] io::Error),
+/// Starts a daemon for each share that needs one; each with QEMU's end of the connection.
+async fn serve(
+    virtiofsd: Option<&Virtiofsd>,
+    machine: &Machine,
+    priority: Priority,
+) -> io::Result<Vec<(FileServer, OwnedFd)>> {
+    let mut started = Vec::new();
+    if let Some(virtiofsd) = virtiofsd {
+        for share in machine.served() {
+            started.push(FileServer::start(virtiofsd, share, priority).await?);
+        }
+    }
+    Ok(started)
 }
 
 /// Why there is no state of a guest's devices.

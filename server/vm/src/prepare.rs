@@ -221,13 +221,13 @@ fn choose_sharing(
         }
         (Some(kind), _) => by(kind),
         // The user's own arguments may say where the guest's memory is, which the daemons must see.
-        (None, Ok(daemon)) if daemon.shows_owners() && is_ours_alone(target) => {
-            match modules.select(ShareKind::Mixed) {
-                Ok(Chosen { modules, certain: true }) => Ok((ShareKind::Mixed, modules)),
-                _ => by(ShareKind::NineP).or_else(|lacks_9p| by(ShareKind::Virtiofs).map_err(|_| lacks_9p)),
+        (None, Ok(daemon)) => {
+            if daemon.shows_owners()
+                && is_ours_alone(target)
+                && let Ok(Chosen { modules, certain: true }) = modules.select(ShareKind::Mixed)
+            {
+                return Ok((ShareKind::Mixed, modules));
             }
-        }
-        (None, Ok(_)) => {
             by(ShareKind::NineP).or_else(|lacks_9p| by(ShareKind::Virtiofs).map_err(|_| lacks_9p))
         }
         (None, Err(why)) => by(ShareKind::NineP).map_err(|mut lacks_9p| {

@@ -38,6 +38,7 @@ use crate::virtiofsd;
 
 /// How long a guest that was resumed may take to be set up before it boots instead.
 const RESUMED_SETUP: Duration = Duration::from_secs(60);
+
 /// Runs targets in QEMU.
 #[derive(Debug)]
 pub struct QemuExecutor {
@@ -95,15 +96,7 @@ impl Executor for QemuExecutor {
     ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
         Box::pin(async move {
             let started = Instant::now();
-            let mut run = Run {
-                target,
-                executor: self,
-                io,
-                durations: Durations::default(),
-                keeping: Keeping::new(self.snapshots.clone()),
-                purpose: Purpose::Command,
-                share_kind: self.share_kind,
-            };
+            let mut run = Run::new(self, target, io, Purpose::Command);
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),
@@ -153,6 +146,20 @@ struct Ran {
     /// Whether its command had begun.
     began: bool,
     report: Report,
+}
+
+impl<'a> Run<'a> {
+    fn new(executor: &'a QemuExecutor, target: &'a Target, io: TargetIo, purpose: Purpose) -> Self {
+        Self {
+            target,
+            executor,
+            io,
+            durations: Durations::default(),
+            keeping: Keeping::new(executor.snapshots.clone()),
+            purpose,
+            share_kind: executor.share_kind,
+        }
+    }
 }
 
 impl Run<'_> {

@@ -3,15 +3,16 @@
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
@@ -159,19 +160,30 @@ fn help(program: &Path) -> io::Result<String> {
     // SAFETY: between fork and exec only a system call is made; nothing allocates or takes a lock.
     unsafe { command.pre_exec(dies_with_us) };
     let mut child = command.spawn()?;
-    let deadline = Instant::now() + HELP;
-    // What it says fits into the pipe.
-    while child.try_wait()?.is_none() {
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::Error::other(format!("does not say what it can do within {} s", HELP.as_secs())));
+    let said = child.stdout.take().map(|pipe| read_within(pipe, HELP)).transpose();
+    // It has no more to say.
+    child.kill()?;
+    child.wait()?;
+    Ok(String::from_utf8_lossy(&said?.unwrap_or_default()).into_owned())
+}
+
+fn read_within(mut pipe: ChildStdout, limit: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + limit;
+    let (mut said, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).map_err(io::Error::other)?;
+        if poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout)? == 0 {
+            return Err(io::Error::other(format!(
+                "does not say what it can do within {} s",
+                limit.as_secs()
+            )));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        match pipe.read(&mut piece)? {
+            0 => return Ok(said),
+            count => said.extend_from_slice(&piece[..count]),
+        }
     }
-    let mut said = Vec::new();
-    child.stdout.take().map(|mut pipe| pipe.read_to_end(&mut said)).transpose()?;
-    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 /// Tells one from the other by their help; the error is the end of a sentence.
@@ -217,17 +229,15 @@ pub(crate) struct FileServer {
     process: Process,
     /// The share's.
     pub(crate) tag: String,
-    /// QEMU's end of the connection, until QEMU has it.
-    pub(crate) connection: Option<OwnedFd>,
 }
 
 impl FileServer {
-    /// Starts one.
+    /// Starts one. With it comes QEMU's end of the connection.
     pub(crate) async fn start(
         virtiofsd: &Virtiofsd,
         share: &ShareDevice,
         priority: Priority,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, OwnedFd)> {
         let (listener, connection) = meeting()?;
         let start = Start {
             program: virtiofsd.program.clone(),
@@ -238,7 +248,7 @@ impl FileServer {
         };
         tracing::debug!(program = ?start.program, arguments = ?start.arguments, "starting virtiofsd");
         let process = Process::start(start).await?;
-        Ok(Self { process, tag: share.tag.clone(), connection: Some(connection) })
+        Ok((Self { process, tag: share.tag.clone() }, connection))
     }
 
     /// Ends it, and returns what it had to say. It keeps nothing back of what a guest has written.

@@ -12,7 +12,7 @@ use crate::accelerator::{self, KvmMemory};
 use crate::clock::awake;
 use crate::decide::{self, BootEnd, Next, Report};
 use crate::event::{Accelerator, EventKind, ShareKind, Start};
-use crate::live::{Beginning, Live, StartError, in_words};
+use crate::live::{Beginning, Live, in_words};
 use crate::prepare::{self, Prepared};
 use crate::qemu::machine::{MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
@@ -221,7 +221,6 @@ impl Run<'_> {
             Live::start(prepared, machine, beginning, self.purpose.priority(), &self.io.events).await;
         let mut live = match started {
             Ok(live) => live,
-            Err(error @ StartError::FileServer(_)) => return Err(NotUp::NotShared(error.to_string())),
             Err(error) => {
                 return Err(NotUp::Failed(BootEnd::NotStarted(error.to_string()), Report::default()));
             }

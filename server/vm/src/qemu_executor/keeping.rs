@@ -14,7 +14,7 @@ use super::{Booted, Ran, Run};
 use crate::clock::awake;
 use crate::decide;
 use crate::event::EventKind;
-use crate::live::{Beginning, Live, ParkError, StartError};
+use crate::live::{Beginning, Live, ParkError};
 use crate::prepare::Prepared;
 use crate::qemu::machine::Machine;
 use crate::snapshot::{Claim, FileId, Identity, Key, Snapshots, Strike, Template};
@@ -69,16 +69,6 @@ enum NotResumed {
     Refused(String),
     /// Perhaps it only took too long.
     Hung(String),
-    /// A daemon that serves shares was not started.
-    NotShared(String),
-}
-
-/// Why a guest was not kept.
-enum Unkept {
-    /// It cannot be; what that says of the next attempt.
-    Failed(Option<Strike>, String),
-    /// A daemon that serves shares was not started.
-    NotShared(String),
 }
 
 impl Keeping {
@@ -226,8 +216,7 @@ impl Run<'_> {
                 }
                 Ok(resumed)
             }
-            Err(Unkept::NotShared(reason)) => Err(NotUp::NotShared(reason)),
-            Err(Unkept::Failed(strike, reason)) => {
+            Err((strike, reason)) => {
                 // Who lets others go first may seem to hang without a fault.
                 let counts = |strike: &Strike| self.purpose == Purpose::Command || *strike != Strike::Hung;
                 if let Some(strike) = strike.filter(counts) {
@@ -253,7 +242,6 @@ impl Run<'_> {
                 reason
             }
             Err(NotResumed::Hung(reason)) => reason,
-            Err(NotResumed::NotShared(reason)) => return Err(NotUp::NotShared(reason)),
         };
         Err(NotUp::BootInstead(format!("the snapshot could not be used: {reason}")))
     }
@@ -264,23 +252,21 @@ impl Run<'_> {
         prepared: &Prepared,
         booted: Booted,
         keeper: &Keeper,
-    ) -> Result<(ParkedGuest, Booted), Unkept> {
+    ) -> Result<(ParkedGuest, Booted), (Option<Strike>, String)> {
         let (state, report) = booted.live.park(&keeper.claim, booted.monitor).await;
-        decide::may_be_kept(&report).map_err(|reason| Unkept::Failed(Some(Strike::Refused), reason))?;
+        decide::may_be_kept(&report).map_err(|reason| (Some(Strike::Refused), reason))?;
         let state = state.map_err(|error| match error {
-            ParkError::Refused(error) => Unkept::Failed(Some(Strike::Refused), error.to_string()),
-            ParkError::Failed(error) => Unkept::Failed(None, error.to_string()),
+            ParkError::Refused(error) => (Some(Strike::Refused), error.to_string()),
+            ParkError::Failed(error) => (None, error.to_string()),
         })?;
-        let mut template =
-            keeper.claim.template(state).map_err(|error| Unkept::Failed(None, error.to_string()))?;
+        let mut template = keeper.claim.template(state).map_err(|error| (None, error.to_string()))?;
         // A quarter of a gigabyte into the page cache, once for each kernel.
         let written = tokio::task::block_in_place(|| keeper.claim.write(&mut template));
         match self.resume(machine, prepared, &template).await {
             Ok(resumed) => Ok((ParkedGuest { template, written }, resumed)),
-            Err(NotResumed::Refused(reason)) => Err(Unkept::Failed(Some(Strike::Refused), reason)),
-            Err(NotResumed::Hung(reason)) => Err(Unkept::Failed(Some(Strike::Hung), reason)),
-            Err(NotResumed::Cancelled) => Err(Unkept::Failed(None, "it was cancelled".to_owned())),
-            Err(NotResumed::NotShared(reason)) => Err(Unkept::NotShared(reason)),
+            Err(NotResumed::Refused(reason)) => Err((Some(Strike::Refused), reason)),
+            Err(NotResumed::Hung(reason)) => Err((Some(Strike::Hung), reason)),
+            Err(NotResumed::Cancelled) => Err((None, "it was cancelled".to_owned())),
         }
     }
 
@@ -293,10 +279,8 @@ impl Run<'_> {
     ) -> Result<Booted, NotResumed> {
         let beginning = Beginning::Resume(template);
         let started = Live::start(prepared, machine, beginning, self.purpose.priority(), &self.io.events);
-        let mut live = started.await.map_err(|error| match error {
-            StartError::FileServer(_) => NotResumed::NotShared(error.to_string()),
-            StartError::Qemu(error) => NotResumed::Hung(format!("QEMU cannot be started: {error}")),
-        })?;
+        let mut live =
+            started.await.map_err(|error| NotResumed::Hung(format!("QEMU cannot be started: {error}")))?;
         let answered = async {
             let mut monitor = live.connect_monitor().await?;
             live.unpark(template, &mut monitor).await?;

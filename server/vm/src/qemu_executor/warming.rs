@@ -6,9 +6,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vmtest_config::Target;
 
-use super::keeping::{Keeping, UNKNOWN_MACHINE};
+use super::keeping::UNKNOWN_MACHINE;
 use super::{QemuExecutor, Run};
-use crate::event::Durations;
 use crate::executor::{TargetIo, Warmed};
 use crate::prepare;
 use crate::qemu::process::Priority;
@@ -50,15 +49,8 @@ pub(super) async fn warm(executor: &QemuExecutor, target: &Target, cancel: Cance
     // Nobody listens, so what the user is to be told once is still to be told.
     let (events, _) = mpsc::channel(1);
     let unheard = executor.unheard();
-    let mut run = Run {
-        target,
-        executor: &unheard,
-        io: TargetIo { events, cancel, terminal: None },
-        durations: Durations::default(),
-        keeping: Keeping::new(executor.snapshots.clone()),
-        purpose: Purpose::Keeping,
-        share_kind: executor.share_kind,
-    };
+    let io = TargetIo { events, cancel, terminal: None };
+    let mut run = Run::new(&unheard, target, io, Purpose::Keeping);
     match run.make_ready().await {
         Ok(warmed) => warmed,
         Err(Verdict::Cancelled) => Warmed::Cancelled,
