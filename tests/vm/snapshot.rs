@@ -1,6 +1,7 @@
 //! Guests that are kept after their kernel's boot, and resumed by later runs.
 
 mod faults;
+mod streams;
 
 use std::collections::HashSet;
 use std::fs;

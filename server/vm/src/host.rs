@@ -2,10 +2,20 @@
 //! editor. Nothing here starts a program.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
+use nix::sys::resource::{Resource, getrlimit};
 use vmtest_config::{Arch, QemuCommand, Target};
+
+/// Whether this process may write a file of so many bytes. Beyond the limit the kernel sends a signal that would end it.
+pub(crate) fn may_write(bytes: u64) -> io::Result<()> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if limit < bytes {
+        return Err(io::Error::other(format!("files may have {limit} bytes at most (ulimit -f)")));
+    }
+    Ok(())
+}
 
 /// A package's names for apt, dnf, pacman and zypper.
 pub type Package = [&'static str; 4];

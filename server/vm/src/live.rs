@@ -18,10 +18,10 @@ use crate::console::{Console, ConsoleEvent};
 use crate::decide::Report;
 use crate::event::EventKind;
 use crate::prepare::Prepared;
-use crate::qemu::machine::{Descriptors, Machine, Memory, file_server_id, plug_order};
-use crate::qemu::monitor::{Monitor, MonitorEvent};
+use crate::qemu::machine::{Descriptors, Machine, Memory, MemoryFile, file_server_id, plug_order};
+use crate::qemu::monitor::{MemoryIs, Monitor, MonitorEvent};
 use crate::qemu::process::{Priority, Process, Start};
-use crate::snapshot::{Claim, Template};
+use crate::snapshot::{Claim, SavedState, Template};
 use crate::stream::{self, Control, Progress};
 use crate::virtiofsd::{FileServer, Virtiofsd};
 
@@ -64,7 +64,7 @@ pub(crate) enum Beginning<'a> {
     Resume(&'a Template),
 }
 
-/// Carries the state of the devices of a guest that was parked.
+/// Carries the state of a guest that was parked.
 #[derive(Debug)]
 struct Parked {
     state: UnixStream,
@@ -101,16 +101,16 @@ impl Live {
             Beginning::Boot => (None, Memory::Own),
             Beginning::BootToBeKept(claim) => {
                 let folder = claim.meeting_place.folder().as_raw_fd();
-                (None, Memory::Kept { memory: claim.memory.as_raw_fd(), folder })
+                (None, Memory::Kept { file: claim.memory().map(AsRawFd::as_raw_fd), folder })
             }
             Beginning::Resume(template) => {
                 let (state, end) = socket_pair()?;
-                if prepared.virtiofsd.is_some() && machine.served().next().is_some() {
-                    own_memory = Some(tokio::task::block_in_place(|| template.copy_memory())?);
+                if machine.served().next().is_some() {
+                    own_memory = tokio::task::block_in_place(|| template.copy_memory())?;
                 }
-                let memory = own_memory.as_ref().map_or(template.memory.as_raw_fd(), AsRawFd::as_raw_fd);
-                let placed =
-                    Memory::Resumed { memory, is_copy: own_memory.is_some(), state: end.as_raw_fd() };
+                let copy = own_memory.as_ref().map(|copy| MemoryFile::Copy(copy.as_raw_fd()));
+                let file = || template.memory.as_ref().map(|file| MemoryFile::Template(file.as_raw_fd()));
+                let placed = Memory::Resumed { file: copy.or_else(file), state: end.as_raw_fd() };
                 let state_in_qemu = end.as_raw_fd();
                 state_end = Some(end);
                 (Some(Parked { state, state_in_qemu }), placed)
@@ -177,33 +177,35 @@ impl Live {
         })
     }
 
-    /// Stops a guest that booted to be kept, for good: the state of its devices, where it was to be had, and all that was seen.
+    /// Stops a guest that booted to be kept, for good: its state, where it was to be had, and all that was seen.
     /// Its ports have been read to their ends, and nothing is on its way to it: what is in them would come out of every guest
     /// that is resumed.
     pub(crate) async fn park(
         mut self,
         claim: &Claim,
         mut events: mpsc::UnboundedReceiver<MonitorEvent>,
-    ) -> (Result<Vec<u8>, ParkError>, Report) {
+    ) -> (Result<SavedState, ParkError>, Report) {
         let mut state = Vec::new();
         let save = async {
             let monitor = self.monitor.as_ref().ok_or_else(|| io::Error::other("there is no monitor"))?;
             let meeting = claim.meeting_place.open()?;
-            monitor.save(meeting.path_in_child()).await.map_err(ParkError::Refused)?;
+            let saved = monitor.save(meeting.path_in_child(), claim.memory().is_some()).await;
+            let memory = saved.map_err(ParkError::Refused)?;
             let read = async {
                 meeting.accept().await?.read_to_end(&mut state).await?;
                 Ok::<_, ParkError>(())
             };
             let migrated = async { migrated(&mut events).await.map_err(ParkError::Refused) };
-            tokio::try_join!(read, migrated)
+            tokio::try_join!(read, migrated)?;
+            Ok(memory)
         };
         let saved = tokio::select! {
-            saved = save => saved.map(drop),
+            saved = save => saved,
             () = awake(MIGRATION) => Err(ParkError::Failed(io::ErrorKind::TimedOut.into())),
         };
         // Whatever it would still do with the ports would be seen in its memory.
         self.process.kill().await;
-        (saved.map(|()| state), self.report(Some(events)).await)
+        (saved.map(|memory| SavedState { bytes: state, memory }), self.report(Some(events)).await)
     }
 
     /// Fills a machine that was started to be resumed, and lets its guest go on.
@@ -216,7 +218,8 @@ impl Live {
         else {
             return Err(io::Error::other("the machine was not started to be resumed"));
         };
-        monitor.load(state_in_qemu).await?;
+        let memory = if template.memory.is_some() { MemoryIs::InFile } else { MemoryIs::InState };
+        monitor.load(state_in_qemu, memory).await?;
         state.write_all(&template.state).await?;
         state.shutdown().await?;
         migrated(events).await?;
@@ -317,7 +320,7 @@ async fn serve(
     Ok(started)
 }
 
-/// Why there is no state of a guest's devices.
+/// Why there is no state of a guest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ParkError {
     /// QEMU does not do it, now or ever.

@@ -19,7 +19,7 @@ use crate::kernel::{Kernel, KernelConfig, ModuleSearch};
 use crate::modules::{Feature, Index, Links, Module, Need, Selection, index, select, select_with_config};
 use crate::qemu::machine::SERVED_AT_MOST;
 use crate::verdict::Failure;
-use crate::virtiofsd::{Virtiofsd, usable_virtiofsd};
+use crate::virtiofsd::{Known, Virtiofsd, usable_virtiofsd};
 
 /// The guest init, built by this crate's build script.
 const GUEST_INIT: &[u8] = include_bytes!(env!("VMTEST_GUEST_INIT"));
@@ -54,15 +54,6 @@ impl Prepared {
     pub(crate) fn shows_owners(&self) -> bool {
         self.shares.kind == ShareKind::NineP || self.virtiofsd.as_ref().is_none_or(Virtiofsd::shows_owners)
     }
-}
-
-/// What directories can be shared by.
-#[derive(Debug)]
-pub(crate) struct Sharing {
-    /// What the user wants; none to choose what is best.
-    pub(crate) wanted: Option<ShareKind>,
-    /// This machine's, or a clause that says why there is none.
-    pub(crate) virtiofsd: Result<Virtiofsd, String>,
 }
 
 /// The kernel system of a target that this version can run, or what is missing.
@@ -101,7 +92,8 @@ pub(crate) fn prepare(
     target: &Target,
     system: &KernelSystem,
     cache: &Path,
-    sharing: &Sharing,
+    share_kind: Option<ShareKind>,
+    virtiofsd: &Known,
 ) -> Result<Prepared, Failure> {
     if target.vm.memory.bytes < LEAST_MEMORY {
         return Err(failure(
@@ -122,7 +114,8 @@ pub(crate) fn prepare(
     })?;
     let kernel = Kernel::read(path, &ModuleSearch::new(&system.rootfs))
         .map_err(|error| failure(error.to_string(), None))?;
-    let (share_kind, modules) = choose_sharing(&kernel, target, sharing)?;
+    let Sharing { kind: share_kind, modules, virtiofsd } =
+        choose_sharing(&kernel, target, share_kind, virtiofsd)?;
     let agent = Agent::find().map_err(|error| failure(error.to_string(), None))?;
     let initramfs = initramfs(&modules, &agent)?;
     let mut notices = Vec::new();
@@ -167,7 +160,7 @@ pub(crate) fn prepare(
         qemu,
         project,
         shares,
-        virtiofsd: sharing.virtiofsd.clone().ok(),
+        virtiofsd,
         indexes,
         notices,
     })
@@ -198,8 +191,8 @@ fn find_qemu(target: &Target) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Why this kernel cannot run targets, as far as its files tell. Reads modules and perhaps the whole image: fractions of
-/// a second.
+/// Why this kernel cannot run targets here, as far as its files tell. Reads modules and perhaps the whole image, and may ask
+/// virtiofsd for its help: fractions of a second.
 pub fn unsuitable(kernel: &Kernel, target: &Target) -> Option<String> {
     let modules = Modules::new(kernel, target);
     let lacks_9p = modules.select(ShareKind::NineP).err()?;
@@ -207,36 +200,57 @@ pub fn unsuitable(kernel: &Kernel, target: &Target) -> Option<String> {
     (!can_do_without).then_some(lacks_9p.reason)
 }
 
-/// How directories are shared with this kernel, and its modules for that.
+/// How directories are shared, and what that takes.
+struct Sharing {
+    kind: ShareKind,
+    modules: Vec<Module>,
+    virtiofsd: Option<Virtiofsd>,
+}
+
+/// How directories are shared with this kernel: as `wanted`, else as is best.
 fn choose_sharing(
     kernel: &Kernel,
     target: &Target,
-    sharing: &Sharing,
-) -> Result<(ShareKind, Vec<Module>), Failure> {
+    wanted: Option<ShareKind>,
+    virtiofsd: &Known,
+) -> Result<Sharing, Failure> {
     let modules = Modules::new(kernel, target);
-    let by = |kind| modules.select(kind).map(|chosen| (kind, chosen.modules));
-    match (sharing.wanted, &sharing.virtiofsd) {
-        (Some(ShareKind::Virtiofs | ShareKind::Mixed), Err(why)) => {
+    let with = |kind, daemon: Option<&Virtiofsd>| {
+        let Chosen { modules, .. } = modules.select(kind)?;
+        Ok(Sharing { kind, modules, virtiofsd: daemon.cloned() })
+    };
+    if wanted == Some(ShareKind::NineP) {
+        return with(ShareKind::NineP, None);
+    }
+    match (wanted, &virtiofsd.get().and_then(|daemon| memory_can_be_shared(target).map(|()| daemon))) {
+        (Some(_), Err(why)) => {
             Err(failure(format!("directories cannot be shared over virtiofs: {why}"), None))
         }
-        (Some(kind), _) => by(kind),
+        (Some(kind), Ok(daemon)) => with(kind, Some(daemon)),
         // The user's own arguments may say where the guest's memory is, which the daemons must see.
         (None, Ok(daemon)) => {
             if daemon.shows_owners()
                 && is_ours_alone(target)
                 && let Ok(Chosen { modules, certain: true }) = modules.select(ShareKind::Mixed)
             {
-                return Ok((ShareKind::Mixed, modules));
+                return Ok(Sharing { kind: ShareKind::Mixed, modules, virtiofsd: Some(daemon.clone()) });
             }
-            by(ShareKind::NineP).or_else(|lacks_9p| by(ShareKind::Virtiofs).map_err(|_| lacks_9p))
+            with(ShareKind::NineP, None)
+                .or_else(|lacks_9p| with(ShareKind::Virtiofs, Some(daemon)).map_err(|_| lacks_9p))
         }
-        (None, Err(why)) => by(ShareKind::NineP).map_err(|mut lacks_9p| {
+        (None, Err(why)) => with(ShareKind::NineP, None).map_err(|mut lacks_9p| {
             if modules.select(ShareKind::Virtiofs).is_ok() {
                 lacks_9p.help = Some(format!("this kernel can share directories over virtiofs, but {why}"));
             }
             lacks_9p
         }),
     }
+}
+
+/// The daemons see the guest's memory in a file of its size.
+fn memory_can_be_shared(target: &Target) -> Result<(), String> {
+    host::may_write(target.vm.memory.bytes)
+        .map_err(|error| format!("the guest's memory would have to be a file, and {error}"))
 }
 
 /// Whether all of the machine is vmtest's own: nobody knows what arguments or a program of the user's make of it.

@@ -27,7 +27,7 @@ use crate::executor::{Executor, TargetIo, Warmed};
 use crate::job::{self, Attached};
 use crate::live::{Live, in_words};
 use crate::modules::Links;
-use crate::prepare::{self, Prepared, Sharing};
+use crate::prepare::{self, Prepared};
 use crate::qemu::monitor::MonitorEvent;
 use crate::qemu::process;
 use crate::snapshot::Snapshots;
@@ -219,12 +219,7 @@ impl Run<'_> {
         let (target, system, cache) = (self.target.clone(), system.clone(), self.executor.cache.clone());
         let (wanted, virtiofsd) = (self.share_kind, self.executor.virtiofsd.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let virtiofsd = match wanted {
-                Some(ShareKind::NineP) => Err("it is not wanted".to_owned()),
-                _ => virtiofsd.get(),
-            };
-            let sharing = Sharing { wanted, virtiofsd };
-            prepare::prepare(&target, &system, &cache, &sharing)
+            prepare::prepare(&target, &system, &cache, wanted, &virtiofsd)
         });
         let prepared = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(Verdict::Cancelled),

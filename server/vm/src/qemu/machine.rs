@@ -37,20 +37,37 @@ pub(crate) const MEMORY_UNIT: u64 = 8192;
 pub(crate) enum Memory {
     /// In QEMU.
     Own,
-    /// In a file, to be kept.
+    /// To be kept.
     Kept {
-        memory: RawFd,
-        /// The folder of the socket that takes the state of the devices.
+        /// None where it will be part of the state.
+        file: Option<RawFd>,
+        /// The folder of the socket that takes the state.
         folder: RawFd,
     },
     /// What was kept.
     Resumed {
-        memory: RawFd,
-        /// A copy, which other processes see, too; else a private view of what other guests are resumed from.
-        is_copy: bool,
-        /// The socket with the state of the devices.
+        /// None where it is part of the state.
+        file: Option<MemoryFile>,
+        /// The socket with the state.
         state: RawFd,
     },
+}
+
+/// What was kept of a guest's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryFile {
+    /// What other guests are resumed from: mapped privately.
+    Template(RawFd),
+    /// A copy for this guest, which other processes see, too.
+    Copy(RawFd),
+}
+
+impl MemoryFile {
+    fn fd(self) -> RawFd {
+        match self {
+            Self::Template(fd) | Self::Copy(fd) => fd,
+        }
+    }
 }
 
 /// The share that becomes the guest's `/`.
@@ -86,8 +103,9 @@ impl Descriptors {
         all.extend(&self.file_servers);
         match self.memory {
             Memory::Own => {}
-            Memory::Kept { memory, folder: other } | Memory::Resumed { memory, state: other, .. } => {
-                all.extend([memory, other]);
+            Memory::Kept { file, folder } => all.extend(file.into_iter().chain([folder])),
+            Memory::Resumed { file, state } => {
+                all.extend(file.map(MemoryFile::fd).into_iter().chain([state]));
             }
         }
         all
@@ -171,15 +189,22 @@ impl Machine {
         // Bytes: a bare number would be MiB.
         args.raw("-m", format!("{}B", self.memory_bytes));
         let object = match memory {
-            Memory::Own if self.served().next().is_some() => {
+            Memory::Kept { file: Some(fd), .. }
+            | Memory::Resumed { file: Some(MemoryFile::Copy(fd)), .. } => in_file(fd).switch("share", true),
+            Memory::Resumed { file: Some(MemoryFile::Template(fd)), .. } => {
+                in_file(fd).switch("share", false)
+            }
+            Memory::Own | Memory::Kept { file: None, .. } | Memory::Resumed { file: None, .. }
+                if self.served().next().is_some() =>
+            {
                 Properties::new("memory-backend-memfd").switch("share", true)
             }
             Memory::Own => {
                 args.raw("-machine", "pc");
                 return;
             }
-            Memory::Kept { memory, .. } => in_file(memory).switch("share", true),
-            Memory::Resumed { memory, is_copy, .. } => in_file(memory).switch("share", is_copy),
+            // A kept state knows it by its name.
+            Memory::Kept { .. } | Memory::Resumed { .. } => Properties::new("memory-backend-ram"),
         };
         args.raw("-machine", "pc,memory-backend=memory");
         args.list("-object", object.with("id", "memory").with("size", format!("{}B", self.memory_bytes)));

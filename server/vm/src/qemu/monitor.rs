@@ -36,6 +36,15 @@ pub(crate) enum MonitorEvent {
     Migrated(bool),
 }
 
+/// Where the memory of a guest is that was saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryIs {
+    /// In a shared file; only the devices travel.
+    InFile,
+    /// Among the devices.
+    InState,
+}
+
 impl Monitor {
     /// Waits for the greeting; events go to the returned receiver.
     pub(crate) async fn connect(
@@ -81,27 +90,36 @@ impl Monitor {
         status.is_ok_and(|status| status.status == RunState::internal_error)
     }
 
-    /// Stops the guest and has QEMU send the state of its devices to a socket; memory in a shared file stays there.
-    /// [`MonitorEvent::Migrated`] says when it is done.
-    pub(crate) async fn save(&self, socket: &str) -> io::Result<()> {
+    /// Stops the guest and has QEMU send its state to a socket. Memory that is `in_file` stays there, if QEMU can do that; returns
+    /// where it is. [`MonitorEvent::Migrated`] says when it is done.
+    pub(crate) async fn save(&self, socket: &str, in_file: bool) -> io::Result<MemoryIs> {
         self.execute(qmp::stop {}).await?;
-        self.leave_memory_alone().await?;
+        self.switch_on(MigrationCapability::events).await?;
+        let memory = if in_file && self.switch_on(MigrationCapability::x_ignore_shared).await.is_ok() {
+            MemoryIs::InFile
+        } else {
+            let max_bandwidth = Some(i64::MAX as u64);
+            let unlimited = qmp::MigrateSetParameters { max_bandwidth, ..Default::default() };
+            self.execute(qmp::migrate_set_parameters(unlimited)).await?;
+            MemoryIs::InState
+        };
         let uri = Some(format!("unix:{socket}"));
-        self.execute(qmp::migrate { channels: None, detach: None, resume: None, uri }).await.map(drop)
+        self.execute(qmp::migrate { channels: None, detach: None, resume: None, uri }).await?;
+        Ok(memory)
     }
 
-    /// Has QEMU take the state of its devices from the socket `state`, which it has inherited. [`MonitorEvent::Migrated`] says
-    /// when it has.
-    pub(crate) async fn load(&self, state: RawFd) -> io::Result<()> {
-        self.leave_memory_alone().await?;
+    /// Has QEMU take a guest's state from the socket `state`, which it has inherited. [`MonitorEvent::Migrated`] says when it has.
+    pub(crate) async fn load(&self, state: RawFd, memory: MemoryIs) -> io::Result<()> {
+        self.switch_on(MigrationCapability::events).await?;
+        if memory == MemoryIs::InFile {
+            self.switch_on(MigrationCapability::x_ignore_shared).await?;
+        }
         let uri = Some(format!("fd:{state}"));
         self.execute(qmp::migrate_incoming { channels: None, exit_on_error: None, uri }).await.map(drop)
     }
 
-    /// Memory in a shared file stays in its file; only the devices travel.
-    async fn leave_memory_alone(&self) -> io::Result<()> {
-        let on = |capability| MigrationCapabilityStatus { capability, state: true };
-        let capabilities = vec![on(MigrationCapability::events), on(MigrationCapability::x_ignore_shared)];
+    async fn switch_on(&self, capability: MigrationCapability) -> io::Result<()> {
+        let capabilities = vec![MigrationCapabilityStatus { capability, state: true }];
         self.execute(qmp::migrate_set_capabilities { capabilities }).await.map(drop)
     }
 

@@ -1,4 +1,4 @@
-//! The file that makes a kept guest one: a line that describes it, then the state of its devices.
+//! The file that makes a kept guest one: a line that describes it, then its state.
 
 use std::fs::File;
 use std::io;
@@ -16,13 +16,20 @@ pub(crate) struct Header {
     pub(crate) key: String,
     /// The kernel's release, for people.
     pub(crate) kernel: String,
-    /// The file with its memory, in the same folder.
-    pub(crate) memory: String,
-    /// That file as it was left.
-    pub(crate) identity: Identity,
+    /// Where its memory is; none where that is part of its state.
+    pub(crate) memory: Option<MemoryFile>,
     /// How many bytes of state follow, and their hash.
     pub(crate) state_len: usize,
     pub(crate) state_hash: String,
+}
+
+/// A file with a guest's memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemoryFile {
+    /// In the same folder.
+    pub(crate) name: String,
+    /// As it was left.
+    pub(crate) identity: Identity,
 }
 
 /// Tells a file from another, and from itself after it was written to.
@@ -85,8 +92,7 @@ mod tests {
         let header = Header {
             key: "0".repeat(32),
             kernel: "6.1.0".into(),
-            memory: "x.memory".into(),
-            identity: Identity::of(&memory).unwrap(),
+            memory: Some(MemoryFile { name: "x.memory".into(), identity: Identity::of(&memory).unwrap() }),
             state_len: state.len(),
             state_hash: hash(state),
         };

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Whence, geteuid, linkat, lseek};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::Key;
-use super::state::{self, Header, Identity};
+use super::state::{self, Header, Identity, MemoryFile};
 use crate::host;
+use crate::qemu::monitor::MemoryIs;
 
 /// What all kept guests may take on the disk; the one that was used the longest time ago goes first.
 const ROOM: u64 = 4 << 30;
@@ -37,13 +37,20 @@ pub struct Snapshots {
     room: u64,
 }
 
+/// What QEMU has said of a guest that was parked.
+#[derive(Debug)]
+pub(crate) struct SavedState {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) memory: MemoryIs,
+}
+
 /// A parked guest that any number of machines can resume.
 #[derive(Debug)]
 pub(crate) struct Template {
     /// What it was kept under.
     pub(crate) key: Key,
-    /// Its memory: to be mapped privately, never written.
-    pub(crate) memory: File,
+    /// Its memory, to be mapped privately and never written; none where it is part of the state.
+    pub(crate) memory: Option<File>,
     /// The state of its devices.
     pub(crate) state: Vec<u8>,
     /// The file that it was read from; none before it has a name.
@@ -51,11 +58,12 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// A copy of its memory for one guest that shares it with other processes. Takes a tenth of a second.
-    pub(crate) fn copy_memory(&self) -> io::Result<OwnedFd> {
-        let copy = File::from(guest_memory(self.memory.metadata()?.size())?);
-        copy_sparse(&self.memory, &copy)?;
-        Ok(copy.into())
+    /// A copy of the file with its memory for one guest that shares it with other processes. Takes a tenth of a second.
+    pub(crate) fn copy_memory(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        let copy = guest_memory(memory.metadata()?.size())?;
+        copy_sparse(memory, &copy)?;
+        Ok(Some(copy.into()))
     }
 }
 
@@ -77,12 +85,19 @@ pub(crate) struct Unusable {
 pub(crate) struct Claim {
     key: Key,
     _lock: File,
-    /// For the guest's memory, when it is kept. Without a name: it is gone with us.
-    copy: File,
-    /// For the guest's memory while it boots, without a disk: a full one does not stop the guest.
-    pub(crate) memory: OwnedFd,
-    /// For the state of its devices.
+    /// None where files may not be as large as the guest's memory.
+    memory: Option<ClaimedMemory>,
+    /// For the guest's state.
     pub(crate) meeting_place: MeetingPlace,
+}
+
+/// For a guest's memory.
+#[derive(Debug)]
+struct ClaimedMemory {
+    /// While it boots, without a disk: a full one does not stop the guest.
+    live: File,
+    /// When it is kept. Without a name: it is gone with us.
+    copy: File,
 }
 
 impl Claim {
@@ -91,17 +106,25 @@ impl Claim {
         &self.key
     }
 
+    /// The file for the guest's memory while it boots; none where the memory has to be part of its state.
+    pub(crate) fn memory(&self) -> Option<&File> {
+        self.memory.as_ref().map(|memory| &memory.live)
+    }
+
     /// A parked guest as it is, with its memory where it was.
-    pub(crate) fn template(&self, state: Vec<u8>) -> io::Result<Template> {
-        let memory = File::from(self.memory.try_clone()?);
-        Ok(Template { key: self.key.clone(), memory, state, file: None })
+    pub(crate) fn template(&self, saved: SavedState) -> io::Result<Template> {
+        let memory = self.memory().filter(|_| saved.memory == MemoryIs::InFile);
+        let memory = memory.map(File::try_clone).transpose()?;
+        Ok(Template { key: self.key.clone(), memory, state: saved.bytes, file: None })
     }
 
     /// Moves its memory to the disk. Takes fractions of a second; where it fails, the memory is still where it was.
     pub(crate) fn write(&self, template: &mut Template) -> io::Result<()> {
-        self.copy.set_len(template.memory.metadata()?.size())?;
-        copy_sparse(&template.memory, &self.copy)?;
-        template.memory = self.copy.try_clone()?;
+        if let (Some(memory), Some(claimed)) = (&mut template.memory, &self.memory) {
+            claimed.copy.set_len(memory.metadata()?.size())?;
+            copy_sparse(memory, &claimed.copy)?;
+            *memory = claimed.copy.try_clone()?;
+        }
         Ok(())
     }
 }
@@ -200,17 +223,23 @@ impl Snapshots {
         let mut bytes = Vec::new();
         (&file).read_to_end(&mut bytes).map_err(in_words)?;
         let (header, state) = state::from_bytes(&bytes).map_err(damaged)?;
-        if header.key != key.to_string() || !is_memory_of(key, &header.memory) {
+        if header.key != key.to_string() || !has_memory_of(key, &header) {
             return Err(damaged("it is another guest's".to_owned()));
         }
-        let memory = open(&self.dir.join(&header.memory)).map_err(|error| {
-            let reason = format!("its memory cannot be read: {error}");
-            let is_gone = error.kind() == io::ErrorKind::NotFound;
-            Unusable { reason, damaged: is_gone.then_some(id) }
-        })?;
-        if Identity::of(&memory).ok().as_ref() != Some(&header.identity) {
-            return Err(damaged("its memory was changed".to_owned()));
-        }
+        let memory = match &header.memory {
+            Some(MemoryFile { name, identity }) => {
+                let memory = open(&self.dir.join(name)).map_err(|error| {
+                    let reason = format!("its memory cannot be read: {error}");
+                    let is_gone = error.kind() == io::ErrorKind::NotFound;
+                    Unusable { reason, damaged: is_gone.then_some(id) }
+                })?;
+                if Identity::of(&memory).ok().as_ref() != Some(identity) {
+                    return Err(damaged("its memory was changed".to_owned()));
+                }
+                Some(memory)
+            }
+            None => None,
+        };
         // So that it is not the next to go.
         let _ = file.set_modified(SystemTime::now());
         Ok(Some(Template { key: key.clone(), memory, state: state.to_vec(), file: Some(id) }))
@@ -232,14 +261,20 @@ impl Snapshots {
         if let Some(reason) = struck_out(&known, &host::boot_id()) {
             return Err(format!("it cannot be kept: {reason} (found before, since this machine started)"));
         }
+        // Asked for in any case: the state will be one, too.
         let copy = self.unnamed().map_err(in_words)?;
-        let memory = guest_memory(memory_bytes).map_err(|error| format!("it cannot be kept: {error}"))?;
+        let memory = if host::may_write(memory_bytes).is_ok() {
+            let live = guest_memory(memory_bytes).map_err(|error| format!("it cannot be kept: {error}"))?;
+            Some(ClaimedMemory { live, copy })
+        } else {
+            None
+        };
         let name = format!("{key}.socket");
         // A run that was killed with the claim may have left one.
         let _ = fs::remove_file(self.dir.join(&name));
         let folder = File::open(&self.dir).map_err(in_words)?;
         let meeting_place = MeetingPlace { folder, name };
-        Ok(Claim { key, _lock: lock, copy, memory, meeting_place })
+        Ok(Claim { key, _lock: lock, memory, meeting_place })
     }
 
     /// Remembers, until the host boots again, that a guest could not be kept: trying costs a boot.
@@ -254,29 +289,40 @@ impl Snapshots {
 
     /// Gives a guest its name, when all of it is certainly on the disk. Takes as long as the disk does.
     pub(crate) fn publish(&self, claim: &Claim, kernel: &str, template: &Template) -> io::Result<()> {
-        template.memory.sync_all()?;
         let key = &claim.key;
+        let memory = match &template.memory {
+            Some(file) => {
+                file.sync_all()?;
+                let name = format!("{key}-{:016x}.memory", random()?);
+                Some((file, MemoryFile { name, identity: Identity::of(file)? }))
+            }
+            None => None,
+        };
         let header = Header {
             key: key.to_string(),
             kernel: kernel.to_owned(),
-            memory: format!("{key}-{:016x}.memory", random()?),
-            identity: Identity::of(&template.memory)?,
+            memory: memory.as_ref().map(|(_, memory)| memory.clone()),
             state_len: template.state.len(),
             state_hash: state::hash(&template.state),
         };
+        let bytes = state::to_bytes(&header, &template.state);
+        host::may_write(bytes.len() as u64)?;
         let file = self.unnamed()?;
-        (&file).write_all(&state::to_bytes(&header, &template.state))?;
+        (&file).write_all(&bytes)?;
         file.sync_all()?;
 
         // Nobody waits here for a disk.
         let _order = self.order()?;
-        let (memory, state) = (self.dir.join(&header.memory), self.state_file(key));
-        give_name(&template.memory, &memory)?;
+        let memory = memory.map(|(file, memory)| (file, self.dir.join(memory.name)));
+        if let Some((file, path)) = &memory {
+            give_name(file, path)?;
+        }
+        let state = self.state_file(key);
         // What was there could not be used.
         let _ = fs::remove_file(&state);
         let named = give_name(&file, &state);
-        if named.is_err() {
-            let _ = fs::remove_file(&memory);
+        if let (Err(_), Some((_, path))) = (&named, &memory) {
+            let _ = fs::remove_file(path);
         }
         self.make_room(key);
         named
@@ -291,8 +337,8 @@ impl Snapshots {
         }
         let Ok(file) = open(&self.state_file(key)) else { return };
         if file.metadata().is_ok_and(|data| data.ino() == id.0) {
-            if let Some(header) = self.header(key) {
-                let _ = fs::remove_file(self.dir.join(header.memory));
+            if let Some(memory) = self.header(key).and_then(|header| header.memory) {
+                let _ = fs::remove_file(self.dir.join(memory.name));
             }
             let _ = fs::remove_file(self.state_file(key));
         }
@@ -350,11 +396,14 @@ impl Snapshots {
     fn entry(&self, key: &Key) -> Option<Entry> {
         let file = fs::metadata(self.state_file(key)).ok()?;
         let header = self.header(key)?;
-        let memory = fs::metadata(self.dir.join(header.memory)).ok()?;
+        let blocks = match header.memory {
+            Some(memory) => fs::metadata(self.dir.join(memory.name)).ok()?.blocks(),
+            None => 0,
+        };
         Some(Entry {
             name: key.to_string(),
             kernel: header.kernel,
-            bytes: (file.blocks() + memory.blocks()) * 512,
+            bytes: (file.blocks() + blocks) * 512,
             used: file.modified().ok()?,
         })
     }
@@ -363,7 +412,7 @@ impl Snapshots {
         let mut bytes = Vec::new();
         open(&self.state_file(key)).ok()?.read_to_end(&mut bytes).ok()?;
         let (header, _) = state::from_bytes(&bytes).ok()?;
-        is_memory_of(key, &header.memory).then_some(header)
+        has_memory_of(key, &header).then_some(header)
     }
 
     /// Called with the order's lock: what belongs to no entry was left by a process that died, and entries beyond the room
@@ -378,7 +427,7 @@ impl Snapshots {
             if used > self.room && key != *newest {
                 let _ = fs::remove_file(self.state_file(&key));
             } else {
-                owned.push(header.memory);
+                owned.extend(header.memory.map(|memory| memory.name));
             }
         }
         for file in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
@@ -497,6 +546,10 @@ fn kind_of(name: &OsStr) -> Option<Kind> {
     }
 }
 
+fn has_memory_of(key: &Key, header: &Header) -> bool {
+    header.memory.as_ref().is_none_or(|memory| is_memory_of(key, &memory.name))
+}
+
 fn is_memory_of(key: &Key, name: &str) -> bool {
     let rest = name.strip_prefix(&key.to_string()).and_then(|rest| rest.strip_prefix('-'));
     rest.and_then(|rest| rest.strip_suffix(".memory")).is_some_and(is_random)
@@ -517,15 +570,11 @@ fn struck_out<'a>(known: &'a str, boot_id: &str) -> Option<&'a str> {
 }
 
 /// Memory for a guest that may be kept.
-fn guest_memory(bytes: u64) -> io::Result<OwnedFd> {
-    // Beyond it the kernel sends a signal that would end us.
-    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
-    if limit < bytes {
-        return Err(io::Error::other(format!("files may have {limit} bytes at most (ulimit -f)")));
-    }
+fn guest_memory(bytes: u64) -> io::Result<File> {
+    host::may_write(bytes)?;
     let memory = File::from(memfd_create("vmtest-guest-memory", MFdFlags::MFD_CLOEXEC)?);
     memory.set_len(bytes)?;
-    Ok(memory.into())
+    Ok(memory)
 }
 
 fn random() -> io::Result<u64> {

@@ -22,8 +22,9 @@ fn key(digit: char) -> Key {
 impl Bench {
     fn keep(&self, key: &Key, bytes: u64) {
         let claim = self.claim(key).unwrap();
-        claim.memory().write_all_at(&vec![7; bytes as usize], 8192).unwrap();
-        let mut template = claim.template(b"state".to_vec()).unwrap();
+        claim.memory().unwrap().write_all_at(&vec![7; bytes as usize], 8192).unwrap();
+        let saved = SavedState { bytes: b"state".to_vec(), memory: MemoryIs::InFile };
+        let mut template = claim.template(saved).unwrap();
         claim.write(&mut template).unwrap();
         self.snapshots.publish(&claim, "6.1.0", &template).unwrap();
     }
@@ -48,12 +49,6 @@ impl Bench {
 
 const MEMORY: u64 = 4 << 20;
 
-impl Claim {
-    fn memory(&self) -> File {
-        self.memory.try_clone().unwrap().into()
-    }
-}
-
 #[test]
 fn what_was_kept_is_found_with_its_holes() {
     let bench = bench();
@@ -62,11 +57,26 @@ fn what_was_kept_is_found_with_its_holes() {
     let template = bench.find(&key('a')).unwrap();
     assert_eq!(template.state, b"state");
     let mut bytes = [0; 3];
-    template.memory.read_exact_at(&mut bytes, 8191).unwrap();
+    let memory = template.memory.unwrap();
+    memory.read_exact_at(&mut bytes, 8191).unwrap();
     assert_eq!(bytes, [0, 7, 7]);
-    let data = template.memory.metadata().unwrap();
+    let data = memory.metadata().unwrap();
     assert_eq!(data.size(), MEMORY);
     assert!(data.blocks() * 512 < 64 << 10, "{} blocks", data.blocks());
+}
+
+#[test]
+fn a_guest_whose_memory_is_in_its_state_is_one_file() {
+    let bench = bench();
+    let claim = bench.claim(&key('a')).unwrap();
+    let saved = SavedState { bytes: b"devices and memory".to_vec(), memory: MemoryIs::InState };
+    let mut template = claim.template(saved).unwrap();
+    claim.write(&mut template).unwrap();
+    bench.snapshots.publish(&claim, "6.1.0", &template).unwrap();
+    assert_eq!(bench.files("memory"), Vec::<PathBuf>::new());
+    let found = bench.find(&key('a')).unwrap();
+    assert_eq!((found.state.as_slice(), found.memory.is_none()), (b"devices and memory".as_slice(), true));
+    assert!(bench.snapshots.list()[0].bytes > 0);
 }
 
 #[test]
@@ -155,7 +165,8 @@ fn nothing_outside_the_folder_is_ever_touched() {
     let bytes = fs::read(&file).unwrap();
     let (header, state) = state::from_bytes(&bytes).unwrap();
     for memory in [victim.to_str().unwrap(), "../victim"] {
-        let forged = Header { memory: memory.to_owned(), ..header.clone() };
+        let mut forged = header.clone();
+        forged.memory.as_mut().unwrap().name = memory.to_owned();
         fs::write(&file, state::to_bytes(&forged, state)).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let unusable = bench.snapshots.find(&key('a')).unwrap_err();
