@@ -7,6 +7,7 @@ BENCH_RUNS := cargo run --release -p vmtest-bench --bin bench-runs -- --results 
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The tests' own cache and files must not meet the user's.
 export VMTEST_KERNELS := $(KERNELS)
+export VMTEST_NEWER_QEMU := $(CURDIR)/target/qemu/newer
 
 .PHONY: help demo test check unit e2e e2e-user e2e-neovim e2e-vscode bench bench-docs vsix build clean
 
@@ -51,6 +52,7 @@ unit:
 e2e:
 	scripts/setup.sh test
 	scripts/kernels.sh stable cloud newer
+	scripts/qemu.sh
 	cargo build -p vmtest
 	VMTEST_BIN=$(TARGET)/debug/vmtest cargo test -p vmtest-tests
 

@@ -113,6 +113,28 @@ pub(super) fn kernels() -> &'static Path {
     })
 }
 
+/// A folder with a newer QEMU and a newer virtiofsd than the machine's own, for the front of a `PATH`.
+pub fn newer_qemu() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let root = std::env::var_os("VMTEST_NEWER_QEMU");
+        let mut root = root.map_or_else(|| target_dir().join("qemu/newer"), PathBuf::from);
+        assert!(
+            root.join("usr/bin").is_dir(),
+            "there is no newer QEMU in {}: run scripts/qemu.sh (or set VMTEST_NEWER_QEMU)",
+            root.display()
+        );
+        if !can_reach(&root.join("usr/bin/virtiofsd")) {
+            // Its programs know where their libraries are: a copy would not find them.
+            root = area().join("copies/qemu-newer");
+            let unpack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/qemu.sh");
+            let unpacked = Command::new(unpack).arg(&root).status();
+            assert!(unpacked.is_ok_and(|status| status.success()), "cannot unpack {}", root.display());
+        }
+        root.join("usr/bin")
+    })
+}
+
 /// The binary under test, readable by the user who runs it.
 pub fn vmtest() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();

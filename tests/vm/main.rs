@@ -7,6 +7,7 @@ mod files;
 mod kernel;
 mod machine;
 mod network;
+mod newer_qemu;
 mod output;
 mod places;
 mod reports;

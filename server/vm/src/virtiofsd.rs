@@ -71,17 +71,13 @@ impl Virtiofsd {
 
     fn mounts(&self, share: &ShareDevice) -> Option<OwnMounts> {
         let root_at = is_root(share).then_some(ROOT_AT);
-        (self.is_root && (root_at.is_some() || !share.writable))
-            .then_some(OwnMounts { root_at, read_only: !share.writable })
-    }
-
-    /// The directory to serve, as the process sees it.
-    fn directory<'a>(&self, share: &'a ShareDevice) -> &'a Path {
-        if self.is_root && is_root(share) {
-            Path::new(OsStr::from_bytes(ROOT_AT.to_bytes()))
-        } else {
-            &share.path
-        }
+        // An ordinary user's virtiofsd sees to that itself.
+        let read_only = self.is_root && !share.writable;
+        (root_at.is_some() || read_only).then_some(OwnMounts {
+            in_user_namespace: !self.is_root,
+            root_at,
+            read_only,
+        })
     }
 
     fn arguments(&self, share: &ShareDevice, listener: RawFd) -> Vec<OsString> {
@@ -103,7 +99,7 @@ impl Virtiofsd {
                 }
                 words.extend([format!("--fd={listener}").into(), "-o".into()]);
                 let mut source = OsString::from("source=");
-                source.push(escaped(self.directory(share)));
+                source.push(escaped(directory(share)));
                 words.push(source);
             }
             Dialect::Rust { can_hide_submounts } => {
@@ -120,7 +116,7 @@ impl Virtiofsd {
                 if !share.writable && !self.is_root {
                     words.push("--readonly".into());
                 }
-                words.extend(["--shared-dir".into(), self.directory(share).into()]);
+                words.extend(["--shared-dir".into(), directory(share).into()]);
             }
         }
         words
@@ -134,6 +130,11 @@ fn may_mount() -> bool {
     effective
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .is_some_and(|mask| mask >> 21 & 1 == 1)
+}
+
+/// The directory to serve, as the process sees it.
+fn directory(share: &ShareDevice) -> &Path {
+    if is_root(share) { Path::new(OsStr::from_bytes(ROOT_AT.to_bytes())) } else { &share.path }
 }
 
 fn is_root(share: &ShareDevice) -> bool {

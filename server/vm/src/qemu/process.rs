@@ -1,7 +1,8 @@
 //! A process of a machine (QEMU, virtiofsd): started so that it cannot outlive us, ended so that nothing of it stays.
 
 use std::ffi::{CStr, OsString};
-use std::io;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -9,10 +10,12 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, getegid, geteuid};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
@@ -59,9 +62,11 @@ pub(crate) struct Start {
     pub(crate) priority: Priority,
 }
 
-/// Mounts that only one process sees. Needs root, and Linux 5.12.
+/// Mounts that only one process sees. Needs Linux 5.12.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OwnMounts {
+    /// For a process that may not mount: it has a user namespace of its own, in which it is still the same user.
+    pub(crate) in_user_namespace: bool,
     /// Where everything that is mounted below `/` appears once more.
     pub(crate) root_at: Option<&'static CStr>,
     /// Nothing of them can be written, whatever the process does.
@@ -237,6 +242,14 @@ fn tie_to_us(command: &mut Command, descriptors: Vec<RawFd>) {
 
 impl OwnMounts {
     fn enter(self) -> io::Result<()> {
+        if self.in_user_namespace {
+            let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+            unshare(CloneFlags::CLONE_NEWUSER)?;
+            write_to(c"/proc/self/uid_map", format_args!("{user} {user} 1"))?;
+            // Without this nobody but root may map a group.
+            write_to(c"/proc/self/setgroups", format_args!("deny"))?;
+            write_to(c"/proc/self/gid_map", format_args!("{group} {group} 1"))?;
+        }
         unshare(CloneFlags::CLONE_NEWNS)?;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&CStr>, c"/", None::<&CStr>, private, None::<&CStr>)?;
@@ -246,6 +259,17 @@ impl OwnMounts {
         }
         if self.read_only { make_read_only() } else { Ok(()) }
     }
+}
+
+/// Writes to a file of the kernel's without allocating.
+fn write_to(path: &CStr, text: fmt::Arguments<'_>) -> io::Result<()> {
+    let mut buffer = [0; 64];
+    let mut rest = buffer.as_mut_slice();
+    rest.write_fmt(text)?;
+    let left = rest.len();
+    let file = nix::fcntl::open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    nix::unistd::write(file, &buffer[..buffer.len() - left])?;
+    Ok(())
 }
 
 fn make_read_only() -> io::Result<()> {
