@@ -6,5 +6,4 @@ use crate::server::Server;
 /// The user trusts the workspace now, or does not any more.
 pub(crate) async fn did_change_trust(server: &Server, params: TrustParams) {
     server.trust.set(params.trusted);
-    server.warming.trust_changed();
 }

@@ -88,7 +88,7 @@ impl Warming {
                 Step::Wait => tokio::select! {
                     () = self.changed.notified() => {}
                     // The server lives as long as its trust.
-                    _ = trust.changed() => {}
+                    _ = trust.changed() => self.change(|_| {}),
                 },
                 Step::Look(uri) => {
                     let targets = self.targets(&uri).await;
@@ -125,11 +125,6 @@ impl Warming {
     /// A document was closed.
     pub(crate) fn closed(&self, uri: &Uri) {
         self.change(|state| state.open.retain(|open| open.uri != *uri));
-    }
-
-    /// Trust was granted or taken back.
-    pub(crate) fn trust_changed(&self) {
-        self.change(|_| {});
     }
 
     /// A run begins. Until the result is dropped nothing is warmed up, and what is under way is called off: a run gets the
