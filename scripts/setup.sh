@@ -3,9 +3,11 @@
 # usage: scripts/setup.sh demo|test|node|vscode
 set -euo pipefail
 
-# program to look for, and Debian's package for it
+# program or file to look for, and Debian's package for it
 demo="qemu-system-x86_64=qemu-system-x86 qemu-ga=qemu-guest-agent depmod=kmod cc=build-essential"
 test="$demo git=git python3=python3 ip=iproute2 setpriv=util-linux unshare=util-linux"
+# The BPF example, which is one of the tests.
+test+=" clang=clang /usr/include/bpf/libbpf.h=libbpf-dev"
 node="npm=npm"
 # The editor itself is built in part where it is installed.
 vscode="chromium=chromium make=make g++=g++ python3=python3 unzip=unzip"
@@ -21,7 +23,7 @@ esac
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 packages=
 for entry in $wanted; do
-    command -v "${entry%%=*}" >/dev/null || packages+=" ${entry#*=}"
+    command -v "${entry%%=*}" >/dev/null || [ -e "${entry%%=*}" ] || packages+=" ${entry#*=}"
 done
 
 if [ -n "$packages" ]; then
