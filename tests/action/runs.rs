@@ -14,8 +14,7 @@ END
 
 #[test]
 fn a_command_reaches_the_guest_as_it_was_written() {
-    let mut job =
-        Job::new("", &[("kernel", "{stable}"), ("command", HOSTILE), ("name", "'it is \"$(a)\"'")]);
+    let mut job = Job::new("", &[("kernel", "{stable}"), ("command", HOSTILE), ("name", "'it is \"$(a)\"'")]);
     let steps = job.run(&[]);
     let run = steps.last().unwrap().outcome.as_ref().unwrap();
     run.expect_status(0);
