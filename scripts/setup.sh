@@ -12,7 +12,7 @@ run="$qemu qemu-ga=qemu-guest-agent"
 demo="$run depmod=kmod cc=build-essential"
 test="$demo git=git python3=python3 ip=iproute2 setpriv=util-linux unshare=util-linux"
 # The BPF example and the GitHub Action, which are among the tests.
-test+=" clang=clang /usr/include/bpf/libbpf.h=libbpf-dev curl=curl"
+test+=" clang=clang /usr/include/bpf/libbpf.h=libbpf-dev curl=curl shellcheck=shellcheck"
 node="npm=npm"
 release="cc=build-essential musl-gcc=musl-tools git=git"
 # The editor itself is built in part where it is installed.
