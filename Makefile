@@ -42,6 +42,7 @@ check:
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
 	bash -n scripts/*.sh .ci/run editors/*/*.sh tests/editors/*/*.sh
+	shellcheck .github/actions/*/*.sh scripts/release.sh
 	tests/editors/neovim/check.sh
 	tests/editors/vscode/check.sh
 

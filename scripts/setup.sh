@@ -1,27 +1,38 @@
 #!/usr/bin/env bash
 # Installs the system packages that vmtest, its demo and its tests need; only what is missing.
-# usage: scripts/setup.sh demo|test|node|vscode
+# usage: scripts/setup.sh run|uefi|demo|test|node|vscode|release
 set -euo pipefail
 
-# program to look for, and Debian's package for it
-demo="qemu-system-x86_64=qemu-system-x86 qemu-ga=qemu-guest-agent depmod=kmod cc=build-essential"
+# program or file to look for, and Debian's package for it
+case $(uname -m) in
+aarch64) qemu="qemu-system-aarch64=qemu-system-arm" firmware="/usr/share/AAVMF=qemu-efi-aarch64" ;;
+*) qemu="qemu-system-x86_64=qemu-system-x86" firmware="/usr/share/OVMF=ovmf" ;;
+esac
+run="$qemu qemu-ga=qemu-guest-agent"
+demo="$run depmod=kmod cc=build-essential"
 test="$demo git=git python3=python3 ip=iproute2 setpriv=util-linux unshare=util-linux"
+# The BPF example and the GitHub Action, which are among the tests.
+test+=" clang=clang /usr/include/bpf/libbpf.h=libbpf-dev curl=curl shellcheck=shellcheck"
 node="npm=npm"
+release="cc=build-essential musl-gcc=musl-tools git=git"
 # The editor itself is built in part where it is installed.
 vscode="chromium=chromium make=make g++=g++ python3=python3 unzip=unzip"
 
 case ${1:-} in
+run) wanted=$run ;;
+uefi) wanted=$firmware ;;
 demo) wanted=$demo ;;
 test) wanted=$test ;;
 node) wanted=$node ;;
 vscode) wanted=$vscode ;;
-*) echo "usage: scripts/setup.sh demo|test|node|vscode" >&2; exit 2 ;;
+release) wanted=$release ;;
+*) echo "usage: scripts/setup.sh run|uefi|demo|test|node|vscode|release" >&2; exit 2 ;;
 esac
 
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 packages=
 for entry in $wanted; do
-    command -v "${entry%%=*}" >/dev/null || packages+=" ${entry#*=}"
+    command -v "${entry%%=*}" >/dev/null || [ -e "${entry%%=*}" ] || packages+=" ${entry#*=}"
 done
 
 if [ -n "$packages" ]; then
@@ -45,7 +56,11 @@ TEXT
     $sudo apt-get -qq update || true
     # shellcheck disable=SC2086
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages >&2
-elif command -v apt-get >/dev/null && [ -z "$(apt-cache policy linux-image-amd64 2>/dev/null | sed -n 's/.*Candidate: \([0-9].*\)/\1/p')" ]; then
+fi
+# That is all for a vmtest which is there.
+case $1 in run | uefi) exit ;; esac
+
+if [ -z "$packages" ] && command -v apt-get >/dev/null && [ -z "$(apt-cache policy linux-image-amd64 2>/dev/null | sed -n 's/.*Candidate: \([0-9].*\)/\1/p')" ]; then
     # The stock kernel is fetched with the package lists.
     $([ "$(id -u)" -eq 0 ] || echo sudo) apt-get -qq update
 fi

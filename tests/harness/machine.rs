@@ -214,7 +214,7 @@ pub(super) fn shared_cache() -> &'static Path {
 }
 
 /// Gives a file to the user who runs `vmtest`.
-pub(super) fn give(path: &Path) {
+pub fn give(path: &Path) {
     if let Some(user) = test_user() {
         nix::unistd::chown(path, Some(user.uid), Some(user.gid))
             .unwrap_or_else(|error| panic!("cannot give {} to {}: {error}", path.display(), user.name));

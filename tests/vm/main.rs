@@ -2,6 +2,7 @@
 
 mod accelerator;
 mod boot;
+mod bpf;
 mod command;
 mod files;
 mod kernel;

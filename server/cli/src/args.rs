@@ -90,6 +90,9 @@ pub(crate) struct RunArgs {
     /// Replace a key of vmtest.toml in every target that runs, such as `vm.num_cpus=4`
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
+    /// The same for a key that takes a string: the value is used as it is, with quotes and line breaks
+    #[arg(long, value_name = "KEY=TEXT")]
+    pub(crate) set_text: Vec<Setting>,
     /// What standard output gets: text, or one JSON event a line
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -377,6 +380,7 @@ impl ShellArgs {
             fail_fast: false,
             guests: self.guests,
             set,
+            set_text: Vec::new(),
             format: Format::Human,
             junit: None,
             log_dir: None,

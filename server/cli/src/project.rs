@@ -105,6 +105,7 @@ pub(crate) fn for_run(args: &RunArgs) -> Result<Project, Refused> {
         filter: args.filter.as_deref(),
         partition: args.partition,
         set: args.set.iter().map(|setting| setting.0.as_str()).collect(),
+        set_text: args.set_text.iter().map(|setting| setting.0.as_str()).collect(),
     };
     choice.set.extend(timeout.as_deref());
     let one_liner = &args.one_liner;
@@ -142,6 +143,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) partition: Option<Partition>,
     /// `--set`.
     pub(crate) set: Vec<&'a str>,
+    /// `--set-text`.
+    pub(crate) set_text: Vec<&'a str>,
 }
 
 impl File {
@@ -215,7 +218,8 @@ impl File {
                 partition.holds(place - 1)
             });
         }
-        let wrong: Vec<_> = choice.set.iter().filter_map(|setting| document.set(setting).err()).collect();
+        let mut wrong: Vec<_> = choice.set.iter().filter_map(|setting| document.set(setting).err()).collect();
+        wrong.extend(choice.set_text.iter().filter_map(|setting| document.set_text(setting).err()));
         if !wrong.is_empty() {
             return Err(refuse(wrong));
         }

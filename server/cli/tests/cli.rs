@@ -212,8 +212,31 @@ fn the_matrix_is_one_line_whose_parts_hold_one_target_each() {
             run(&folder, &["list", "--format", "json", "--partition", entry["partition"].as_str().unwrap()]);
         let part: serde_json::Value = serde_json::from_str(&part.out).unwrap();
         assert_eq!(part.as_array().unwrap().len(), 1);
-        assert_eq!(part[0]["name"], entry["name"]);
+        assert_eq!(part[0]["name"], entry["target"]);
+        assert_eq!(part[0]["arch"], entry["arch"]);
     }
+}
+
+#[test]
+fn the_matrix_of_a_filter_is_cut_by_the_same_filter() {
+    let folder = project(GOOD);
+    let matrix = run(&folder, &["list", "-f", "^two", "--format", "github-matrix"]).out;
+    let json: serde_json::Value = serde_json::from_str(&matrix).unwrap();
+    assert_eq!(json["include"].as_array().unwrap().len(), 1);
+    let partition = json["include"][0]["partition"].as_str().unwrap();
+    assert!(run(&folder, &["list", "-f", "^two", "--partition", partition]).out.starts_with("two.b"));
+}
+
+#[test]
+fn a_text_for_a_key_reaches_the_target_as_it_is() {
+    let folder = project("[[target]]\n");
+    let arguments = ["--set-text", "kernel=./bzImage", "--set-text", "command=true", "--junit", "junit.xml"];
+    let ran = run(&folder, &[&arguments as &[&str], &["--set-text", "name='a' \"b\" $(c)"]].concat());
+    assert_eq!(ran.status, Some(69), "{}", ran.err);
+    assert!(ran.out.starts_with("=> 'a' \"b\" $(c)\n"), "{}", ran.out);
+    let wrong = run(&folder, &["--set-text", "vm.num_cpus=4"]);
+    assert_eq!(wrong.status, Some(78));
+    assert!(wrong.err.contains("--set-text:1:"), "{}", wrong.err);
 }
 
 #[test]

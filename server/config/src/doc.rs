@@ -150,7 +150,7 @@ is MiB.
 
 **On the command line**, `--set KEY=VALUE` sets a key in every target that runs: `--set vm.memory=1G`. The value is
 TOML; where the key takes a string, quotes can be left out. Rules are checked after that, so `--set` can complete a
-target.
+target. `--set-text KEY=TEXT` is for programs that pass a string on: the text is used as it is, whatever is in it.
 
 **Unknown keys** are warnings, with the key that was probably meant, and have no effect.
 

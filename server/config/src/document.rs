@@ -39,7 +39,16 @@ pub(crate) struct RawTarget<'t> {
     pub(crate) selected: bool,
 }
 
-/// One `--set`.
+/// How the value of an assignment is read.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    /// As TOML; as text where that is no string and the key takes one.
+    Toml,
+    /// As text, whatever it looks like.
+    Text,
+}
+
+/// One `--set` or `--set-text`.
 #[derive(Debug)]
 pub(crate) struct Override<'t> {
     /// The parts of the key.
@@ -219,14 +228,23 @@ impl<'t> Document<'t> {
         reason = "a problem is the end of the work, so its size costs nothing"
     )]
     pub fn set(&mut self, assignment: &'t str) -> Result<(), Problem> {
-        self.assign("--set", assignment).map_err(|problem| self.texts.localize(problem))
+        self.assign("--set", Reading::Toml, assignment).map_err(|problem| self.texts.localize(problem))
+    }
+
+    /// Sets a key that takes a string, to the very text after the `=`: for programs that pass on what they do not know.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a problem is the end of the work, so its size costs nothing"
+    )]
+    pub fn set_text(&mut self, assignment: &'t str) -> Result<(), Problem> {
+        self.assign("--set-text", Reading::Text, assignment).map_err(|problem| self.texts.localize(problem))
     }
 
     #[expect(
         clippy::result_large_err,
         reason = "a problem is the end of the work, so its size costs nothing"
     )]
-    fn assign(&mut self, option: &'static str, assignment: &'t str) -> Result<(), Problem> {
+    fn assign(&mut self, option: &'static str, reading: Reading, assignment: &'t str) -> Result<(), Problem> {
         let start = self.texts.add(option, assignment);
         let whole = start..start + assignment.len();
         let Some(equals) = equals_sign(assignment) else {
@@ -250,7 +268,10 @@ impl<'t> Document<'t> {
         };
         let value_start = start + equals + 1;
         let value_span = value_start..value_start + value_text.len();
-        let parsed = syntax::parse_value(value_text.trim());
+        let parsed = match reading {
+            Reading::Toml => syntax::parse_value(value_text.trim()),
+            Reading::Text => None,
+        };
         let value = match parsed.map(Spanned::into_inner) {
             Some(value) if !row.value.is_string() || value.is_str() => {
                 shift(value, value_start + leading(value_text))
@@ -260,7 +281,7 @@ impl<'t> Document<'t> {
                 let message =
                     format!("`{}` must be {}, not {value_text:?}", row.in_target(), row.value.toml());
                 return Err(Problem::error("invalid_set", value_span, message)
-                    .help(format!("write {option} '{key_text}={}'", row.example)));
+                    .help(format!("write --set '{key_text}={}'", row.example)));
             }
         };
         let path = parts

@@ -12,7 +12,7 @@ use vmtest_vm::sanitize;
 
 /// Prints them.
 pub(crate) fn list(args: &ListArgs) -> ExitCode {
-    let choice = Choice { filter: args.filter.as_deref(), partition: args.partition, set: Vec::new() };
+    let choice = Choice { filter: args.filter.as_deref(), partition: args.partition, ..Choice::default() };
     let listed = File::read(args.config.as_deref()).and_then(|file| {
         let loaded = file.select(&choice)?;
         Ok((file, loaded.targets))
@@ -71,14 +71,19 @@ fn array(targets: &[Resolved], text: &str) -> Value {
         .collect()
 }
 
-/// What `strategy.matrix` takes: for each target its name, and the part that runs it alone, also when names repeat.
+/// What `strategy.matrix` takes: for each target its name, the part that runs it alone, also when names repeat, and what a
+/// runner is chosen by.
 fn matrix(targets: &[Resolved]) -> Value {
     let count = targets.len();
     let include: Value = targets
         .iter()
         .enumerate()
         .map(|(place, resolved)| {
-            json!({ "name": resolved.target.name, "partition": format!("{}/{count}", place + 1) })
+            json!({
+                "target": resolved.target.name,
+                "partition": format!("{}/{count}", place + 1),
+                "arch": resolved.target.arch,
+            })
         })
         .collect();
     json!({ "include": include })

@@ -1,11 +1,13 @@
 //! GitHub Actions: groups in the log, annotations at the target's line, a table in the job's summary.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use super::{Reporter, Summary};
+use vmtest_vm::event::{Accelerator, EventKind, RunEvent, Start};
 use vmtest_vm::{sanitize, wording};
 
 /// Where a target stands in its file, for annotations.
@@ -72,39 +74,60 @@ fn property(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct JobSummary {
     file: PathBuf,
+    guests: Guests,
 }
+
+/// What ran each target's guest, and how that came to life.
+type Guests = BTreeMap<usize, (Accelerator, Start)>;
 
 impl JobSummary {
     /// Appends to `file`.
     pub(crate) fn new(file: PathBuf) -> Self {
-        Self { file }
+        Self { file, guests: Guests::new() }
     }
 }
 
 impl Reporter for JobSummary {
-    fn event(&mut self, _: &vmtest_vm::event::RunEvent) -> io::Result<()> {
+    fn event(&mut self, event: &RunEvent) -> io::Result<()> {
+        if let EventKind::Booted { accelerator, start, .. } = event.kind {
+            self.guests.insert(event.index, (accelerator, start));
+        }
         Ok(())
     }
 
     fn end(&mut self, summary: &Summary) -> io::Result<()> {
-        OpenOptions::new().append(true).create(true).open(&self.file)?.write_all(table(summary).as_bytes())
+        let table = table(summary, &self.guests);
+        OpenOptions::new().append(true).create(true).open(&self.file)?.write_all(table.as_bytes())
     }
 }
 
-fn table(summary: &Summary) -> String {
+fn table(summary: &Summary, guests: &Guests) -> String {
     use std::fmt::Write as _;
     let mut results: Vec<_> = summary.results.iter().collect();
     results.sort_by_key(|result| result.index);
     let mut text = format!(
-        "### vmtest: {}\n\n| | target | result | time |\n|---|---|---|---:|\n",
+        "### vmtest: {}\n\n| | target | result | guest | boot | command | all |\n|---|---|---|---|--:|--:|--:|\n",
         wording::summary(summary.verdicts(), summary.elapsed)
     );
     for result in results {
         let verdict = &result.finished.verdict;
         let mark = if verdict.passed() { "✅" } else { "❌" };
         let said = wording::headline(verdict).unwrap_or_else(|| "passed".to_owned());
-        let time = wording::seconds(result.finished.durations.total);
-        let _ = writeln!(text, "| {mark} | {} | {} | {time} |", cell(&result.name), cell(&said));
+        let guest = match guests.get(&result.index) {
+            Some((Accelerator::Kvm, Start::Cold)) => "KVM",
+            Some((Accelerator::Kvm, Start::Snapshot)) => "KVM, resumed",
+            Some((Accelerator::Tcg, Start::Cold)) => "emulated",
+            Some((Accelerator::Tcg, Start::Snapshot)) => "emulated, resumed",
+            None => "none",
+        };
+        let durations = &result.finished.durations;
+        let [boot, command, all] = [durations.boot, durations.command, durations.total].map(wording::seconds);
+        let _ = writeln!(
+            text,
+            "| {mark} | {} | {} | {guest} | {boot} | {command} | {all} |",
+            cell(&result.name),
+            cell(&said)
+        );
     }
     text.push('\n');
     text
@@ -169,15 +192,15 @@ mod tests {
             ],
             elapsed: Duration::from_secs(2),
         };
-        expect![[r"
+        expect![[r#"
             ### vmtest: 1 passed, 1 failed in 2.0 s
 
-            | | target | result | time |
-            |---|---|---|---:|
-            | ✅ | a | passed | 0.9 s |
-            | ❌ | b&#124;&lt;img> &#64;all | Command failed with exit code: 3 | 0.9 s |
+            | | target | result | guest | boot | command | all |
+            |---|---|---|---|--:|--:|--:|
+            | ✅ | a | passed | emulated, resumed | 0.7 s | 0.1 s | 0.9 s |
+            | ❌ | b&#124;&lt;img> &#64;all | Command failed with exit code: 3 | none | 0.7 s | 0.1 s | 0.9 s |
 
-        "]]
-        .assert_eq(&table(&summary));
+        "#]]
+        .assert_eq(&table(&summary, &Guests::from([(0, (Accelerator::Tcg, Start::Snapshot))])));
     }
 }

@@ -1,14 +1,18 @@
 //! A `JUnit` report: well-formed whatever the guest printed, bounded whatever the guest printed.
+//!
+//! Reports of several runs can be merged: every target is a suite of its own, whose name has the file in it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use vmtest_vm::event::{EventKind, OutputStream, RunEvent};
 use vmtest_vm::verdict::Verdict;
 
+use super::github::Place;
 use super::{Reporter, Summary, TargetResult};
 use crate::spool::HeadTail;
 use vmtest_vm::{sanitize, wording};
@@ -23,12 +27,16 @@ const AT_LEAST: usize = 64 << 10;
 /// Collects a run and writes it at its end.
 pub(crate) struct JUnit {
     file: PathBuf,
+    places: Vec<Option<Place>>,
     each: usize,
     cases: BTreeMap<usize, Case>,
+    now: fn() -> DateTime<Utc>,
+    started: DateTime<Utc>,
 }
 
 #[derive(Debug)]
 struct Case {
+    started: DateTime<Utc>,
     out: HeadTail,
     err: HeadTail,
     notes: Vec<String>,
@@ -36,8 +44,12 @@ struct Case {
 }
 
 impl JUnit {
-    /// Reports `targets` targets to `file`; makes sure that it can be written before anything runs.
-    pub(crate) fn create(file: PathBuf, targets: usize) -> io::Result<Self> {
+    /// Reports the targets that stand at `places` to `file`; makes sure that it can be written before anything runs.
+    pub(crate) fn create(file: PathBuf, places: Vec<Option<Place>>) -> io::Result<Self> {
+        Self::create_at(file, places, Utc::now)
+    }
+
+    fn create_at(file: PathBuf, places: Vec<Option<Place>>, now: fn() -> DateTime<Utc>) -> io::Result<Self> {
         if is_special(&file) {
             OpenOptions::new().write(true).open(&file)?;
         } else {
@@ -50,15 +62,19 @@ impl JUnit {
         }
         Ok(Self {
             file,
-            each: (PER_RUN / targets.max(1)).clamp(AT_LEAST, PER_TARGET),
+            each: (PER_RUN / places.len().max(1)).clamp(AT_LEAST, PER_TARGET),
+            places,
             cases: BTreeMap::new(),
+            now,
+            started: now(),
         })
     }
 
     fn case(&mut self, index: usize) -> &mut Case {
         // One limit for both streams, which are rarely both long.
-        let each = self.each / 2;
+        let (each, now) = (self.each / 2, self.now);
         self.cases.entry(index).or_insert_with(|| Case {
+            started: now(),
             out: HeadTail::new(each),
             err: HeadTail::new(each),
             notes: Vec::new(),
@@ -69,17 +85,42 @@ impl JUnit {
     fn report(&mut self, summary: &Summary) -> Report {
         let mut results: Vec<_> = summary.results.iter().collect();
         results.sort_by_key(|result| result.index);
-        let mut suite = TestSuite::new("vmtest");
-        suite.set_time(summary.elapsed);
-        for result in results {
-            let case = self.cases.remove(&result.index);
-            suite.add_test_case(test_case(result, case));
-        }
         let mut report = Report::new("vmtest");
-        report.set_time(summary.elapsed);
-        report.add_test_suite(suite);
+        report.set_timestamp(self.started).set_time(summary.elapsed);
+        let mut names = BTreeMap::new();
+        for result in results {
+            let place = self.places.get(result.index).and_then(Option::as_ref);
+            let name = suite_name(result, place);
+            let same = names.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
+            let name = if *same == 1 { name } else { format!("{name} ({same})") };
+            let case = self.cases.remove(&result.index);
+            report.add_test_suite(suite(name, result, case, place));
+        }
         report
     }
+}
+
+/// What no target of another name or another file is called, in whichever report it is.
+fn suite_name(result: &TargetResult, place: Option<&Place>) -> String {
+    let file = place.map_or("vmtest", |place| &place.file);
+    sanitize::xml(&format!("{file}: {}", result.name))
+}
+
+fn suite(name: String, result: &TargetResult, case: Option<Case>, place: Option<&Place>) -> TestSuite {
+    let mut suite = TestSuite::new(name);
+    suite.set_time(result.finished.durations.total);
+    if let Some(case) = &case {
+        suite.set_timestamp(case.started);
+    }
+    let mut test_case = test_case(result, case);
+    if let Some(Place { file, line }) = place {
+        let file = sanitize::xml(file);
+        suite.extra.insert("file".into(), file.as_str().into());
+        test_case.extra.insert("file".into(), file.as_str().into());
+        test_case.extra.insert("line".into(), line.to_string().into());
+    }
+    suite.add_test_case(test_case);
+    suite
 }
 
 fn test_case(result: &TargetResult, case: Option<Case>) -> TestCase {
@@ -210,7 +251,9 @@ mod tests {
     fn written(targets: Vec<Scripted>) -> String {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out").join("junit.xml");
-        testing::report(targets, JUnit::create(file.clone(), 3).unwrap());
+        let places = vec![Some(Place { file: "ci/vmtest.toml".into(), line: 3 }); 3];
+        let now = || DateTime::UNIX_EPOCH;
+        testing::report(targets, JUnit::create_at(file.clone(), places, now).unwrap());
         let text = fs::read_to_string(&file).unwrap();
         assert_eq!(
             fs::read_dir(file.parent().unwrap()).unwrap().count(),
@@ -260,22 +303,34 @@ mod tests {
         ];
         expect![[r#"
             <?xml version="1.0" encoding="UTF-8"?>
-            <testsuites name="vmtest" tests="3" skipped="0" failures="1" errors="1" time="12.340">
-                <testsuite name="vmtest" tests="3" skipped="0" errors="1" failures="1" time="12.340">
-                    <testcase name="a" classname="vmtest" time="0.900">
+            <testsuites name="vmtest" tests="3" skipped="0" failures="1" errors="1" timestamp="1970-01-01T00:00:00.000+00:00" time="12.340">
+                <testsuite name="ci/vmtest.toml: a" tests="1" skipped="0" errors="0" failures="0" timestamp="1970-01-01T00:00:00.000+00:00" time="0.900" file="ci/vmtest.toml">
+                    <testcase name="a" classname="vmtest" time="0.900" file="ci/vmtest.toml" line="3">
                         <system-out>hi
             </system-out>
                     </testcase>
-                    <testcase name="b" classname="vmtest" time="0.900">
+                </testsuite>
+                <testsuite name="ci/vmtest.toml: b" tests="1" skipped="0" errors="0" failures="1" timestamp="1970-01-01T00:00:00.000+00:00" time="0.900" file="ci/vmtest.toml">
+                    <testcase name="b" classname="vmtest" time="0.900" file="ci/vmtest.toml" line="3">
                         <failure message="Command failed with exit code: 3" type="failed"/>
                     </testcase>
-                    <testcase name="c" classname="vmtest" time="0.900">
+                </testsuite>
+                <testsuite name="ci/vmtest.toml: c" tests="1" skipped="0" errors="1" failures="0" timestamp="1970-01-01T00:00:00.000+00:00" time="0.900" file="ci/vmtest.toml">
+                    <testcase name="c" classname="vmtest" time="0.900" file="ci/vmtest.toml" line="3">
                         <error message="Lost: no agent" type="lost">Help: h</error>
                     </testcase>
                 </testsuite>
             </testsuites>
         "#]]
         .assert_eq(&written(targets));
+    }
+
+    #[test]
+    fn no_two_suites_have_one_name() {
+        let text = written(vec![passing("a", b""), passing("a", b""), passing("b", b"")]);
+        for name in ["ci/vmtest.toml: a", "ci/vmtest.toml: a (2)", "ci/vmtest.toml: b"] {
+            assert_eq!(text.matches(&format!("<testsuite name=\"{name}\"")).count(), 1, "{text}");
+        }
     }
 
     #[test]
@@ -305,15 +360,15 @@ mod tests {
     #[test]
     fn a_report_that_cannot_be_written_is_refused_before_the_run() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(JUnit::create(folder.path().to_owned(), 1).is_err());
+        assert!(JUnit::create(folder.path().to_owned(), Vec::new()).is_err());
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(JUnit::create(file.join("junit.xml"), 1).is_err());
+        assert!(JUnit::create(file.join("junit.xml"), Vec::new()).is_err());
     }
 
     #[test]
     fn a_full_disk_at_the_end_is_reported() {
-        let junit = JUnit::create("/dev/full".into(), 1).unwrap();
+        let junit = JUnit::create("/dev/full".into(), Vec::new()).unwrap();
         assert!(testing::report(vec![passing("a", b"")], junit).incomplete);
     }
 }

@@ -113,6 +113,32 @@ fn a_relative_path_starts_at_the_file() {
     assert_eq!(kernel.rootfs, Path::new("/p/r"));
 }
 
+/// The command of the first target, set to a text.
+fn text(value: &str) -> String {
+    let assignment = format!("command={value}");
+    let mut document = Document::parse(FILE, Path::new("/p")).unwrap().with_host(Arch::X86_64);
+    document.retain(|index, _| index == 0);
+    document.set_text(&assignment).unwrap();
+    match document.resolve(Purpose::Run).unwrap().targets[0].target.command.clone() {
+        vmtest_config::Command::Shell(command) => command,
+        vmtest_config::Command::Interactive => "-".into(),
+    }
+}
+
+#[test]
+fn a_text_is_used_as_it_is() {
+    for value in ["'a'", "\"a\"", "'''a'''", " a = b ", "a\nb\n", "$(x) `y` \\", "3", "[1]", "#"] {
+        assert_eq!(text(value), value);
+    }
+}
+
+#[test]
+fn a_text_for_a_key_that_takes_none_is_an_error() {
+    let mut document = Document::parse(FILE, Path::new("/p")).unwrap();
+    let problem = document.set_text("vm.num_cpus=4").unwrap_err();
+    assert_eq!(problem.help.as_deref(), Some("write --set 'vm.num_cpus=4'"));
+}
+
 #[test]
 fn a_misspelt_key_is_an_error_with_the_right_one() {
     refused(

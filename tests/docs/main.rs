@@ -1,0 +1,6 @@
+//! What the documents say, where a program can tell whether it is so.
+
+mod commands;
+mod links;
+mod page;
+mod version;
