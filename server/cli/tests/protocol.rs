@@ -18,6 +18,7 @@ fn samples() -> Vec<EventKind> {
     let accelerator = Accelerator::Kvm;
     let mut samples = vec![
         EventKind::Queued,
+        EventKind::Downloading { url: String::new(), received: 1, total: Some(2) },
         EventKind::Preparing,
         EventKind::Booting { accelerator, attempt: 1 },
         EventKind::Notice { message: String::new() },
@@ -41,6 +42,7 @@ fn samples() -> Vec<EventKind> {
     for sample in &samples {
         match sample {
             EventKind::Queued
+            | EventKind::Downloading { .. }
             | EventKind::Preparing
             | EventKind::Booting { .. }
             | EventKind::Notice { .. }

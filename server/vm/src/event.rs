@@ -51,13 +51,23 @@ impl Default for RunId {
     }
 }
 
-/// What can happen to a target, in the order in which it happens. `Notice`, `Console`, `Output` and `KernelBug` repeat;
+/// What can happen to a target, in the order in which it happens. `Downloading`, `Notice`, `Console`, `Output` and
+/// `KernelBug` repeat;
 /// `Finished` is always the last and comes exactly once.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// The target waits for its turn.
     Queued,
+    /// What it boots is fetched, because it is not in the cache.
+    Downloading {
+        /// Where it comes from, without a password.
+        url: String,
+        /// Bytes that are there.
+        received: u64,
+        /// Bytes that there will be, where that is known.
+        total: Option<u64>,
+    },
     /// The kernel is read and the initramfs built.
     Preparing,
     /// QEMU starts.

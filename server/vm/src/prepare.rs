@@ -78,13 +78,7 @@ pub(crate) fn supported(target: &Target) -> Result<&KernelSystem, Failure> {
             "what is missing is a guest init, a machine type and an agent for that architecture",
         ));
     }
-    match &system.source {
-        KernelSource::Path(_) => Ok(system),
-        KernelSource::Url(_) | KernelSource::Package(_) => Err(refuse(
-            "this version of vmtest does not fetch kernels yet".to_owned(),
-            "fetch it yourself and name the file: `kernel = \"…\"`",
-        )),
-    }
+    Ok(system)
 }
 
 /// Reads the kernel, chooses its modules and builds the initramfs.
@@ -102,7 +96,7 @@ pub(crate) fn prepare(
         ));
     }
     let KernelSource::Path(path) = &system.source else {
-        unreachable!("`supported` lets only paths through")
+        unreachable!("`sources` has made it a file of this machine")
     };
     let qemu = find_qemu(target)?;
     check_directories(target, system)?;

@@ -31,6 +31,7 @@ use crate::prepare::{self, Prepared};
 use crate::qemu::monitor::MonitorEvent;
 use crate::qemu::process;
 use crate::snapshot::Snapshots;
+use crate::sources::{self, Sources};
 use crate::stream::Control;
 use crate::typing::Typing;
 use crate::verdict::Verdict;
@@ -76,6 +77,12 @@ impl QemuExecutor {
         Self { share_kind: Some(kind), ..self }
     }
 
+    /// Makes everything that the target boots a file of this machine. What cannot run is refused before it is fetched.
+    async fn fetch_sources<'t>(&self, target: &'t Target, io: &TargetIo) -> Result<Sources<'t>, Verdict> {
+        prepare::supported(target).map_err(Verdict::BootFailed)?;
+        sources::fetch(target, &self.cache, &io.events, &io.cancel).await
+    }
+
     /// The same, with nothing said yet.
     fn unheard(&self) -> Self {
         Self {
@@ -96,7 +103,14 @@ impl Executor for QemuExecutor {
     ) -> Pin<Box<dyn Future<Output = Finished> + Send + 'a>> {
         Box::pin(async move {
             let started = Instant::now();
-            let mut run = Run::new(self, target, io, Purpose::Command);
+            let sources = match self.fetch_sources(target, &io).await {
+                Ok(sources) => sources,
+                Err(verdict) => {
+                    let durations = Durations { total: started.elapsed(), ..Durations::default() };
+                    return Finished { durations, ..Finished::from(verdict) };
+                }
+            };
+            let mut run = Run::new(self, &sources.target, io, Purpose::Command);
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
                 Err(verdict) => (verdict, LostWrites::default()),

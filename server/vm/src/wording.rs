@@ -14,6 +14,27 @@ pub fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
+/// `12 kB`, `3.4 MB`, `1.2 GB`.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{} kB", bytes / 1000),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// `3.4 MB of 12.0 MB, 28 %`: how far a download is.
+pub fn progress(received: u64, total: Option<u64>) -> String {
+    match total {
+        Some(total) if total > 0 => {
+            let percent = received.min(total) as f64 / total as f64 * 100.0;
+            format!("{} of {}, {percent:.0} %", bytes(received), bytes(total))
+        }
+        _ => bytes(received),
+    }
+}
+
 /// `90 s`, `1.5 s`: a limit as the user would write it.
 fn limit(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())

@@ -4,6 +4,7 @@
 //! [`Live::frame`] says what the lower part of the screen shows, as text; [`Screen`] puts it there. No cursor is hidden
 //! and no mode is set, so there is nothing to restore whatever ends the process.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -63,7 +64,7 @@ struct Running {
     name: String,
     phase: &'static str,
     /// More about the phase.
-    with: &'static str,
+    with: Cow<'static, str>,
     since: Duration,
     output: LineBuffer,
     console: LineBuffer,
@@ -143,7 +144,7 @@ impl<W: Write + Send> Live<W> {
         self.running.entry(event.index).or_insert_with(|| Running {
             name: sanitize::line(event.target.as_bytes()),
             phase: "preparing",
-            with: "",
+            with: Cow::Borrowed(""),
             since: now,
             output: LineBuffer::default(),
             console: LineBuffer::default(),
@@ -156,7 +157,16 @@ impl<W: Write + Send> Live<W> {
     fn phase(&mut self, event: &RunEvent, phase: &'static str, with: &'static str) {
         let now = (self.options.clock)();
         let running = self.running(event);
-        (running.phase, running.with, running.since) = (phase, with, now);
+        (running.phase, running.with, running.since) = (phase, Cow::Borrowed(with), now);
+    }
+
+    fn download(&mut self, event: &RunEvent, received: u64, total: Option<u64>) {
+        const PHASE: &str = "downloading";
+        if self.running(event).phase != PHASE {
+            self.phase(event, PHASE, "");
+        }
+        let bar = total.map(|total| format!("{} ", bar(received, total))).unwrap_or_default();
+        self.running(event).with = Cow::Owned(format!("{bar}{}", wording::progress(received, total)));
     }
 
     fn finish(&mut self, event: &RunEvent, finished: &Finished) {
@@ -214,6 +224,7 @@ impl<W: Write + Send> Reporter for Live<W> {
         self.changed = true;
         match &event.kind {
             EventKind::Queued => {}
+            EventKind::Downloading { received, total, .. } => self.download(event, *received, *total),
             EventKind::Preparing => self.phase(event, "preparing", ""),
             EventKind::Booting { accelerator, .. } => self.phase(event, "booting", accelerator.name()),
             EventKind::Booted { start, .. } => {
@@ -282,6 +293,12 @@ impl<W: Write + Send> Reporter for Live<W> {
         }
         self.screen.draw(&std::mem::take(&mut self.settled), &[])
     }
+}
+
+/// How much of a download is there, in ten steps.
+fn bar(received: u64, total: u64) -> String {
+    let done = (received.min(total) * 10 / total.max(1)) as usize;
+    format!("{}{}", "━".repeat(done), "┄".repeat(10 - done))
 }
 
 /// Cuts `line` to the terminal's width; one column stays free, because a full line wraps on some terminals.
@@ -416,6 +433,24 @@ mod tests {
             ▶ b  booting (kvm)  0.0 s
               │ Linux version 6.1
               0 of 3 done  2.3 s
+        "]]
+        .assert_eq(&screen(&out));
+    }
+
+    #[test]
+    fn a_download_shows_how_far_it_is() {
+        let out = Written::default();
+        let mut live = Live::new(out.clone(), options(false, 1));
+        let url = || "https://example.org/k".to_owned();
+        let events = vec![
+            EventKind::Downloading { url: url(), received: 0, total: None },
+            EventKind::Downloading { url: url(), received: 300_000, total: Some(1_200_000) },
+        ];
+        let end = ScriptEnd::Finish(testing::finished(Verdict::Passed));
+        testing::interleave(vec![("a".to_owned(), Script { events, end })], &[0, 0, 0], &mut live);
+        live.tick().unwrap();
+        expect![[r"
+            ▶ a  downloading (━━┄┄┄┄┄┄┄┄ 300 kB of 1.2 MB, 25 %)  0.0 s
         "]]
         .assert_eq(&screen(&out));
     }

@@ -22,6 +22,9 @@ use vmtest_vm::{sanitize, wording};
 /// Notes kept for a target that waits for the floor.
 const NOTES: usize = 100;
 
+/// A download of so many bytes takes time, so there are lines about it.
+const LARGE: u64 = 50_000_000;
+
 /// How the text differs from case to case.
 #[derive(Debug, Default)]
 pub(crate) struct Style {
@@ -54,6 +57,31 @@ struct Block {
     bug: Option<(String, Vec<String>)>,
     spool: Spool,
     notes: Vec<String>,
+    download: Download,
+}
+
+/// What was said of a download.
+#[derive(Debug, Default)]
+struct Download {
+    url: String,
+    /// The last step that was said.
+    step: u64,
+}
+
+impl Download {
+    /// The line for how far it is now, where that is worth one: its beginning, and then four steps of a large one.
+    fn line(&mut self, url: &str, received: u64, total: Option<u64>) -> Option<String> {
+        if self.url != url {
+            *self = Self { url: url.to_owned(), step: 0 };
+            return Some(format!("===> Downloading {}", sanitize::line(url.as_bytes())));
+        }
+        let total = total.filter(|total| *total >= LARGE)?;
+        let step = received * 4 / total;
+        (step > self.step).then(|| {
+            self.step = step;
+            format!("  {}", wording::progress(received, Some(total)))
+        })
+    }
 }
 
 impl<O: Write + Send, E: Write + Send> Plain<O, E> {
@@ -211,6 +239,12 @@ impl<O: Write + Send, E: Write + Send> Reporter for Plain<O, E> {
             self.open(event)?;
         }
         match &event.kind {
+            EventKind::Downloading { url, received, total } => {
+                match self.block(index).download.line(url, *received, *total) {
+                    Some(line) => self.line(index, &line),
+                    None => Ok(()),
+                }
+            }
             // A second attempt is announced by a notice; the marker stands once for whoever counts.
             EventKind::Booting { attempt: 1, .. } => self.line(index, "===> Booting"),
             EventKind::Booted { .. } => self.line(index, "===> Setting up VM"),
@@ -288,6 +322,21 @@ mod tests {
         "]]
         .assert_eq(&outputs.out.text());
         assert_eq!(outputs.err.text(), "");
+    }
+
+    #[test]
+    fn a_download_has_a_line_and_a_large_one_a_few() {
+        let url = "https://example.org/\u{1b}k";
+        let reached = |received, total| EventKind::Downloading { url: url.to_owned(), received, total };
+        let (small, large) = (LARGE - 1, LARGE * 2);
+        for (total, lines) in [(small, 1), (large, 5)] {
+            let events = (0..=100).map(|percent| reached(total * percent / 100, Some(total)));
+            let events = std::iter::once(reached(0, None)).chain(events).collect();
+            let end = ScriptEnd::Finish(testing::finished(Verdict::Passed));
+            let text = report(vec![("a".to_owned(), Script { events, end })], Style::default()).out.text();
+            assert_eq!(text.lines().nth(1), Some("===> Downloading https://example.org/k"), "{text}");
+            assert_eq!(text.lines().count(), lines + 2, "{text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{QemuExecutor, Run};
 use crate::executor::{TargetIo, Warmed};
 use crate::prepare;
 use crate::qemu::process::Priority;
+use crate::sources;
 use crate::verdict::Verdict;
 use crate::wording;
 
@@ -50,7 +51,12 @@ pub(super) async fn warm(executor: &QemuExecutor, target: &Target, cancel: Cance
     let (events, _) = mpsc::channel(1);
     let unheard = executor.unheard();
     let io = TargetIo { events, cancel, terminal: None };
-    let mut run = Run::new(&unheard, target, io, Purpose::Keeping);
+    // Nothing is fetched for a guest that nobody waits for.
+    let sources = match sources::kept(target, &unheard.cache) {
+        Ok(sources) => sources,
+        Err(failure) => return Warmed::NotKept(failure.reason),
+    };
+    let mut run = Run::new(&unheard, &sources.target, io, Purpose::Keeping);
     match run.make_ready().await {
         Ok(warmed) => warmed,
         Err(Verdict::Cancelled) => Warmed::Cancelled,

@@ -1,6 +1,6 @@
 //! The file that makes a kept guest one: a line that describes it, then its state.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -43,13 +43,16 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(file: &File) -> io::Result<Self> {
-        let file = file.metadata()?;
-        Ok(Self {
+        Ok(Self::of_metadata(&file.metadata()?))
+    }
+
+    pub(crate) fn of_metadata(file: &Metadata) -> Self {
+        Self {
             inode: file.ino(),
             size: file.size(),
             modified: (file.mtime(), file.mtime_nsec()),
             device: file.dev(),
-        })
+        }
     }
 }
 

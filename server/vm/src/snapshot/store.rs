@@ -11,13 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::unistd::{Whence, geteuid, linkat, lseek};
+use nix::unistd::{Whence, linkat, lseek};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::Key;
 use super::state::{self, Header, Identity, MemoryFile};
-use crate::host;
 use crate::qemu::monitor::MemoryIs;
+use crate::{host, private};
 
 /// What all kept guests may take on the disk; the one that was used the longest time ago goes first.
 const ROOM: u64 = 4 << 30;
@@ -212,7 +212,7 @@ impl Snapshots {
         if !self.is_there().map_err(out_of_reach)? {
             return Ok(None);
         }
-        let file = match open(&self.state_file(key)) {
+        let file = match private::open(&self.state_file(key)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(out_of_reach(error.to_string())),
@@ -228,7 +228,7 @@ impl Snapshots {
         }
         let memory = match &header.memory {
             Some(MemoryFile { name, identity }) => {
-                let memory = open(&self.dir.join(name)).map_err(|error| {
+                let memory = private::open(&self.dir.join(name)).map_err(|error| {
                     let reason = format!("its memory cannot be read: {error}");
                     let is_gone = error.kind() == io::ErrorKind::NotFound;
                     Unusable { reason, damaged: is_gone.then_some(id) }
@@ -335,7 +335,7 @@ impl Snapshots {
         if order.try_lock().is_err() {
             return;
         }
-        let Ok(file) = open(&self.state_file(key)) else { return };
+        let Ok(file) = private::open(&self.state_file(key)) else { return };
         if file.metadata().is_ok_and(|data| data.ino() == id.0) {
             if let Some(memory) = self.header(key).and_then(|header| header.memory) {
                 let _ = fs::remove_file(self.dir.join(memory.name));
@@ -410,7 +410,7 @@ impl Snapshots {
 
     fn header(&self, key: &Key) -> Option<Header> {
         let mut bytes = Vec::new();
-        open(&self.state_file(key)).ok()?.read_to_end(&mut bytes).ok()?;
+        private::open(&self.state_file(key)).ok()?.read_to_end(&mut bytes).ok()?;
         let (header, _) = state::from_bytes(&bytes).ok()?;
         has_memory_of(key, &header).then_some(header)
     }
@@ -455,12 +455,7 @@ impl Snapshots {
 
     /// Whether there is a folder. Nobody else may write what our guests run.
     fn is_there(&self) -> Result<bool, String> {
-        match fs::symlink_metadata(&self.dir) {
-            Ok(folder) if folder.is_dir() && is_ours_alone(&folder) => Ok(true),
-            Ok(_) => Err(not_ours(&self.dir)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error.to_string()),
-        }
+        private::is_folder(&self.dir)
     }
 
     /// Held while names are given and taken away, which is soon done: a process that was stopped with it is not waited for.
@@ -483,13 +478,7 @@ impl Snapshots {
     }
 
     fn lock_file(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .append(true)
-            .mode(0o600)
-            .open(self.dir.join(name))
+        private::lock_file(&self.dir.join(name))
     }
 
     /// A file that is gone with us until it is given a name.
@@ -497,29 +486,6 @@ impl Snapshots {
         let flags = OFlag::O_TMPFILE.bits();
         OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags).open(&self.dir)
     }
-}
-
-fn is_ours_alone(data: &fs::Metadata) -> bool {
-    const OTHERS: u32 = 0o077;
-    data.uid() == geteuid().as_raw() && data.mode() & OTHERS == 0
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path);
-    let file = file.map_err(|error| match error.raw_os_error() {
-        Some(libc::ELOOP) => io::Error::other(format!("{} is a symbolic link", path.display())),
-        _ => error,
-    })?;
-    let data = file.metadata()?;
-    if data.is_file() && is_ours_alone(&data) { Ok(file) } else { Err(io::Error::other(not_ours(path))) }
-}
-
-fn not_ours(path: &Path) -> String {
-    format!(
-        "{} is not this user's alone: it belongs to another, or others may read or write it",
-        path.display()
-    )
 }
 
 /// What a file of the folder is.
