@@ -39,7 +39,14 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// Makes a file, or empties the one that is there.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW.bits();
-    OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).custom_flags(flags).open(path)
+    OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
 }
 
 /// Opens a file to be locked, and makes it where there is none.

@@ -141,7 +141,8 @@ impl Shelf {
         lock.try_lock_shared().ok()?;
         let about = is_at(&lock, &self.lock(key)).then(|| self.about(key)).flatten()?;
         // So that it is not the next to go.
-        let used = private::open(&self.description(key)).and_then(|file| file.set_modified(SystemTime::now()));
+        let used =
+            private::open(&self.description(key)).and_then(|file| file.set_modified(SystemTime::now()));
         if let Err(error) = used {
             tracing::debug!(%error, "cannot note that an entry was used");
         }

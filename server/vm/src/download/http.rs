@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
+};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::time::Instant;
 
@@ -126,7 +128,13 @@ impl Web {
             }
             let response = tokio::time::timeout(limits.pace, request.send())
                 .await
-                .map_err(|_| Problem::Unreachable(format!("{} did not answer in {} s", host(&at), limits.pace.as_secs_f64())))?
+                .map_err(|_| {
+                    Problem::Unreachable(format!(
+                        "{} did not answer in {} s",
+                        host(&at),
+                        limits.pace.as_secs_f64()
+                    ))
+                })?
                 .map_err(|error| Problem::Unreachable(why(&error)))?;
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(response);
@@ -140,9 +148,7 @@ impl Web {
     fn prepare(&self, response: &Response, part: &mut Part) -> Result<(), Problem> {
         let headers = response.headers();
         match response.status() {
-            StatusCode::OK => {
-                Ok(part.restart(validator(headers), response.content_length())?)
-            }
+            StatusCode::OK => Ok(part.restart(validator(headers), response.content_length())?),
             StatusCode::PARTIAL_CONTENT if continues(headers, part) => Ok(()),
             // What is there is of no use to the server; without it, the next attempt asks for everything.
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if part.len() > 0 => {
@@ -187,10 +193,11 @@ fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     // A company's own is only here. What cannot be read is left out; the server's certificate then says what is missing.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
     Ok(config)
 }
 

@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 use vmtest_config::Download;
 
 pub(crate) use self::error::{DownloadError, Problem};
-pub(crate) use self::progress::Progress;
 use self::http::Web;
 use self::part::Part;
+pub(crate) use self::progress::Progress;
 use crate::event::EventKind;
 use crate::shelf::{About, Claim, Held, Key, Shelf, Turn};
 use crate::snapshot::Identity;
@@ -72,12 +72,8 @@ impl Limits {
         unpacked: 2 << 30,
     };
     /// For a disk image.
-    pub(crate) const IMAGE: Self = Self {
-        total: Duration::from_secs(6 * 3600),
-        served: 32 << 30,
-        unpacked: 64 << 30,
-        ..Self::KERNEL
-    };
+    pub(crate) const IMAGE: Self =
+        Self { total: Duration::from_secs(6 * 3600), served: 32 << 30, unpacked: 64 << 30, ..Self::KERNEL };
 }
 
 /// The downloads under a cache directory, which need not exist.
@@ -117,17 +113,20 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     /// Everything, in order.
     async fn run(&self, progress: &mut Progress<'_>) -> Result<Held, DownloadError> {
-        let url = Url::parse(&self.download.url)
-            .map_err(|error| self.error(Problem::Url(error.to_string())))?;
+        let url =
+            Url::parse(&self.download.url).map_err(|error| self.error(Problem::Url(error.to_string())))?;
         progress.begin(shown(&url));
         let shelf = shelf(self.cache);
         let in_cache = |error| self.error(Problem::Cache(error));
         let usable = |about: &About| is_current(about, self.download);
-        let turn = shelf.take_turn(&key(self.download), usable, self.cancel, |part| progress.watch(part)).await;
+        let turn =
+            shelf.take_turn(&key(self.download), usable, self.cancel, |part| progress.watch(part)).await;
         let claim = match turn {
             Ok(Turn::Make(claim)) => claim,
             Ok(Turn::Made(held)) => return Ok(held),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(self.error(Problem::Cancelled)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Err(self.error(Problem::Cancelled));
+            }
             Err(error) => return Err(in_cache(error)),
         };
         let (file, description) = claim.part_files();
@@ -173,7 +172,8 @@ impl Fetch<'_> {
     }
 
     fn copy(&self, url: &Url, part: &mut Part) -> Result<Identity, Problem> {
-        let path = url.to_file_path().map_err(|()| Problem::Url("it names no file of this machine".to_owned()))?;
+        let path =
+            url.to_file_path().map_err(|()| Problem::Url("it names no file of this machine".to_owned()))?;
         let in_words = |error: io::Error| Problem::Source { path: path.clone(), why: error.to_string() };
         // Opening a pipe would wait for its writer.
         let kind = fs::metadata(&path).map_err(in_words)?;
@@ -218,7 +218,8 @@ impl Fetch<'_> {
     }
 
     fn error(&self, problem: Problem) -> DownloadError {
-        let url = Url::parse(&self.download.url).map_or_else(|_| self.download.url.clone(), |url| shown(&url));
+        let url =
+            Url::parse(&self.download.url).map_or_else(|_| self.download.url.clone(), |url| shown(&url));
         let problem = match problem {
             Problem::Cache(error) => {
                 let shelf = shelf(self.cache);

@@ -147,9 +147,8 @@ fn read_full(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 /// Whether a file begins as only web pages do.
 fn is_web_page(head: &[u8]) -> bool {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    let begins = |start: &str| {
-        head.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
-    };
+    let begins =
+        |start: &str| head.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
     ["<!doctype html", "<html", "<head", "<body"].iter().any(|start| begins(start))
         || (begins("<?xml") || begins("<!--")) && contains(head, b"<html")
 }

@@ -232,7 +232,8 @@ async fn a_wrong_checksum_leaves_nothing_and_names_both() {
 
 #[tokio::test]
 async fn a_page_to_log_in_is_no_kernel() {
-    for page in ["\n <!DOCTYPE html><p>", "<HTML>", "<?xml version='1.0'?>\n<html/>", "\u{feff}<!-- x -->\n<html>"]
+    for page in
+        ["\n <!DOCTYPE html><p>", "<HTML>", "<?xml version='1.0'?>\n<html/>", "\u{feff}<!-- x -->\n<html>"]
     {
         let cache = Cache::new();
         let server = Server::start([Reply::file(page.as_bytes())]);
@@ -244,7 +245,8 @@ async fn a_page_to_log_in_is_no_kernel() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_given_up_and_its_bytes_are_kept() {
     let cache = Cache::limited(Limits { pace: Duration::from_millis(50), ..LIMITS });
-    let server = Server::start([Reply::file(&KERNEL).cut(KERNEL.len() - 1000).and_hang(), Reply::rest(&KERNEL, 1000)]);
+    let server =
+        Server::start([Reply::file(&KERNEL).cut(KERNEL.len() - 1000).and_hang(), Reply::rest(&KERNEL, 1000)]);
     let download = at(server.url("/k"));
     let error = cache.get(&download).await.unwrap_err();
     assert!(error.to_string().contains("less than 30 kB came in 0.05 s, after 1 kB"), "{error}");
