@@ -56,6 +56,7 @@ export interface Finished {
 export type RunEvent = EventOfTarget &
   (
     | { event: 'queued' }
+    | { event: 'downloading'; url: string; received: number; total: number | null }
     | { event: 'preparing' }
     | { event: 'booting'; accelerator: string; attempt: number }
     | { event: 'notice'; message: string }

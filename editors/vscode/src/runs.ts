@@ -10,7 +10,7 @@ import type { Finished, RunEvent, TargetRef } from './protocol';
 import type { Server } from './server';
 import type { Status } from './status';
 import type { Targets } from './targets';
-import { Room, forReading, forTerminal, textOf } from './text';
+import { Room, downloading, forReading, forTerminal, textOf } from './text';
 import type { Lines } from './text';
 
 /** How one target of a run ended. */
@@ -323,6 +323,10 @@ export class Runs implements vscode.Disposable {
       this.status.set(key, item.label, name);
     };
     switch (event.event) {
+      case 'downloading':
+        part.run.started(item);
+        phase(downloading(event.received, event.total));
+        break;
       case 'preparing':
         part.run.started(item);
         phase('preparing');

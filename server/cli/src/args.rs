@@ -163,16 +163,26 @@ pub(crate) enum Sub {
     Shell(ShellArgs),
     /// Say what this machine has, what it lacks and how to get it
     Doctor,
-    /// List the guests that were kept, so that later runs need not boot; or remove them
+    /// List what was kept so that later runs are faster: guests, downloads, packages; or remove it
     #[command(
         after_help = "A guest is kept after its kernel's first boot, one for each kernel and machine, and serves every \
-                            project. The one that was used the longest time ago goes when they take more than 4 GB."
+                            project. Guests may take 4 GB, downloads 20 GB and unpacked packages 10 GB; what was used \
+                            the longest time ago goes first. What a run uses just now stays, also when all is cleared."
     )]
     Cache {
-        /// What to do with them
+        /// What to do with it
         #[arg(value_enum, default_value_t)]
         action: CacheAction,
     },
+    /// List kernels: of this machine, fetched before, offered by the distribution; or fetch one
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  vmtest kernels\n  vmtest kernels --format json\n  vmtest kernels fetch linux-image-amd64\n\n\
+                      A fetched package is unpacked into the cache with its modules; nothing is installed, and root is not \
+                      needed.\nA target uses it with `kernel_package = \"linux-image-amd64\"`, which fetches it when it is \
+                      not there."
+    )]
+    Kernels(KernelsArgs),
     /// Print the JSON Schema of vmtest.toml
     Schema,
     /// Serve an editor: the Language Server Protocol on standard input and output
@@ -207,6 +217,26 @@ pub(crate) struct ListArgs {
     /// Text, JSON, or a `matrix` for a GitHub workflow
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) format: ListFormat,
+}
+
+/// `kernels`.
+#[derive(Debug, Args)]
+pub(crate) struct KernelsArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<KernelsAction>,
+    /// Text or JSON
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// What `kernels` does besides listing them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KernelsAction {
+    /// Fetch a kernel package, or bring the one that was fetched up to date
+    Fetch {
+        /// Its name, such as `linux-image-amd64`
+        package: String,
+    },
 }
 
 /// How guests are made, whatever runs in them.
@@ -259,17 +289,17 @@ pub(crate) enum Format {
     /// Text.
     #[default]
     Human,
-    /// One event a line.
+    /// Of a run one event a line, of a list an object.
     Json,
 }
 
 /// What `cache` does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CacheAction {
-    /// Show them.
+    /// Show it.
     #[default]
     List,
-    /// Remove all of them.
+    /// Remove all of it.
     Clear,
 }
 

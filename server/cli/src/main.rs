@@ -44,6 +44,7 @@ fn subcommand(sub: Sub) -> ExitCode {
         Sub::Shell(args) => command::run::run(&args.into_run()),
         Sub::Doctor => command::doctor::doctor(),
         Sub::Cache { action } => command::cache::cache(action),
+        Sub::Kernels(args) => command::kernels::kernels(&args),
         Sub::Schema => command::schema::schema(),
         Sub::Lsp { .. } => command::lsp::lsp(),
         Sub::Completions { shell } => {

@@ -7,6 +7,7 @@ pub mod capacity;
 mod clock;
 pub mod console;
 mod decide;
+pub mod distribution;
 pub mod download;
 pub mod event;
 pub mod executor;

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vmtest_config::{Download, ImageSource, KernelSource, System, Target};
 
+use crate::distribution::{self, PackageError};
 use crate::download::{self, Limits, Problem};
 use crate::event::EventKind;
 use crate::shelf::Held;
@@ -26,6 +27,7 @@ pub(crate) struct Sources<'t> {
 #[derive(Debug, Clone)]
 enum Remote {
     Url { download: Download, limits: &'static Limits },
+    Package(String),
 }
 
 impl Remote {
@@ -33,7 +35,8 @@ impl Remote {
     fn of(target: &Target) -> Option<Self> {
         let (download, limits) = match &target.system {
             System::Kernel(system) => match &system.source {
-                KernelSource::Path(_) | KernelSource::Package(_) => return None,
+                KernelSource::Path(_) => return None,
+                KernelSource::Package(package) => return Some(Self::Package(package.clone())),
                 KernelSource::Url(download) => (download, &Limits::KERNEL),
             },
             System::Image(system) => match &system.source {
@@ -47,6 +50,7 @@ impl Remote {
     fn kept(&self, cache: &Path) -> Option<Held> {
         match self {
             Self::Url { download, .. } => download::kept(cache, download),
+            Self::Package(package) => distribution::kept(cache, package),
         }
     }
 
@@ -63,6 +67,12 @@ impl Remote {
                     Problem::Cancelled => Verdict::Cancelled,
                     _ => Verdict::BootFailed(error.into()),
                 }),
+            Self::Package(package) => {
+                distribution::fetch(cache, package, events, cancel).await.map_err(|error| match error {
+                    PackageError::Cancelled => Verdict::Cancelled,
+                    error => Verdict::BootFailed(error.into()),
+                })
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ local clock
 
 local phases = {
   queued = 'queued',
+  downloading = 'downloading',
   preparing = 'preparing',
   booting = 'booting',
   booted = 'setting up',

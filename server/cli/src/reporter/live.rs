@@ -336,6 +336,7 @@ mod tests {
     use std::sync::Arc;
 
     use expect_test::expect;
+    use vmtest_vm::executor::{Script, ScriptEnd};
     use vmtest_vm::verdict::Verdict;
 
     use super::*;

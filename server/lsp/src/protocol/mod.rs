@@ -63,6 +63,13 @@ pub(crate) enum TargetStatus {
         /// Its run.
         run_id: RunId,
     },
+    /// What it boots is fetched.
+    Downloading {
+        /// Its run.
+        run_id: RunId,
+        /// For so long.
+        seconds: f64,
+    },
     /// Its kernel is read and the initramfs built.
     Preparing {
         /// Its run.

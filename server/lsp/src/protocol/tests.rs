@@ -35,6 +35,7 @@ fn states() -> Vec<TargetStatus> {
     let states = vec![
         TargetStatus::Idle,
         TargetStatus::Queued { run_id: run_id() },
+        TargetStatus::Downloading { run_id: run_id(), seconds: 3.2 },
         TargetStatus::Preparing { run_id: run_id(), seconds: 0.1 },
         TargetStatus::Booting { run_id: run_id(), seconds: 0.4 },
         TargetStatus::Running { run_id: run_id(), seconds: 2.0 },
@@ -51,6 +52,7 @@ fn states() -> Vec<TargetStatus> {
         match state {
             TargetStatus::Idle
             | TargetStatus::Queued { .. }
+            | TargetStatus::Downloading { .. }
             | TargetStatus::Preparing { .. }
             | TargetStatus::Booting { .. }
             | TargetStatus::Running { .. }

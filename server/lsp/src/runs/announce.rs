@@ -31,6 +31,8 @@ const REST: Duration = Duration::from_secs(3);
 pub(crate) struct LogLines {
     name: String,
     log: Option<PathBuf>,
+    /// The URL that was told of.
+    download: Option<String>,
     partial: Vec<u8>,
     second: Instant,
     spent: usize,
@@ -41,13 +43,17 @@ impl LogLines {
     /// For a target of this name whose whole output is in `log`.
     pub(crate) fn new(name: &str, log: Option<PathBuf>) -> Self {
         let name = sanitize::name(name);
-        Self { name, log, partial: Vec::new(), second: Instant::now(), spent: 0, left_out: 0 }
+        Self { name, log, download: None, partial: Vec::new(), second: Instant::now(), spent: 0, left_out: 0 }
     }
 
     /// What to say about `event`, in order.
     pub(crate) fn messages(&mut self, event: &EventKind) -> Vec<Notice> {
         match event {
             EventKind::Output(output) => self.output(&output.data),
+            EventKind::Downloading { url, .. } if self.download.as_ref() != Some(url) => {
+                self.download = Some(url.clone());
+                vec![self.say(MessageType::INFO, &format!("downloads {}", sanitize::line(url.as_bytes())))]
+            }
             EventKind::Booting { accelerator, attempt } => {
                 let again = if *attempt > 1 { " again" } else { "" };
                 vec![self.say(MessageType::INFO, &format!("boots{again} ({})", accelerator.name()))]
@@ -204,10 +210,14 @@ pub(super) async fn progress(
     }
 }
 
-/// `booting, 2 s`; the verdict at the end.
+/// `booting, 2 s`; the verdict at the end; how far a download is.
 fn message(state: &TargetState) -> Option<String> {
-    if let TargetState::Finished { verdict, took, .. } = state {
-        return Some(ended(verdict, *took));
+    match state {
+        TargetState::Finished { verdict, took, .. } => return Some(ended(verdict, *took)),
+        TargetState::Downloading { received, total, .. } => {
+            return Some(format!("downloading, {}", wording::progress(*received, *total)));
+        }
+        _ => {}
     }
     state.phase().map(|(word, time)| match time {
         Some(time) if time >= Duration::from_secs(1) => format!("{word}, {} s", time.as_secs()),
@@ -287,6 +297,9 @@ mod tests {
         assert_eq!(client.notices(), []);
         state.send_replace(TargetState::Booting { since: Instant::now() });
         tokio::time::sleep(Duration::from_millis(2500)).await;
+        let (received, total) = (300_000, Some(1_200_000));
+        state.send_replace(TargetState::Downloading { since: Instant::now(), received, total });
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let (verdict, took) = (Verdict::Passed, Duration::from_millis(2500));
         state.send_replace(TargetState::Finished { verdict, took, log: None });
         bar.await.unwrap();
@@ -305,6 +318,7 @@ mod tests {
                 WorkDoneProgress::End(end) => format!("end {}", end.message.unwrap()),
             })
             .collect();
-        assert_eq!(said, ["a booting", "booting, 1 s", "booting, 2 s", "end passed (2.5 s)"]);
+        let download = "downloading, 300 kB of 1.2 MB, 25 %";
+        assert_eq!(said, ["a booting", "booting, 1 s", "booting, 2 s", download, "end passed (2.5 s)"]);
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Follower {
     places: Places,
     tail: Tail,
     bug: Option<(String, Vec<String>)>,
+    /// When the download began that goes on.
+    downloading: Option<Instant>,
     /// When the diagnostics that changed are shown.
     show_at: Option<Instant>,
 }
@@ -53,7 +55,19 @@ impl Follower {
         places: Places,
     ) -> Self {
         let scanners = Scanners::default();
-        Self { inner, attempt, pipe, logs, scanners, places, tail: Tail::default(), bug: None, show_at: None }
+        let tail = Tail::default();
+        Self {
+            inner,
+            attempt,
+            pipe,
+            logs,
+            scanners,
+            places,
+            tail,
+            bug: None,
+            downloading: None,
+            show_at: None,
+        }
     }
 
     /// Follows until there are no more events, which is when the machine is gone.
@@ -100,6 +114,11 @@ impl Follower {
         }
         match &event.kind {
             EventKind::Queued | EventKind::Notice { .. } | EventKind::Booted { .. } => {}
+            EventKind::Downloading { received, total, .. } => {
+                let (received, total) = (*received, *total);
+                let since = *self.downloading.get_or_insert_with(Instant::now);
+                self.enter(|_| TargetState::Downloading { since, received, total });
+            }
             EventKind::Preparing => self.enter(|since| TargetState::Preparing { since }),
             EventKind::Booting { .. } => self.enter(|since| TargetState::Booting { since }),
             EventKind::CommandStarted => self.enter(|since| TargetState::Running { since }),

@@ -55,7 +55,12 @@ impl Pipe {
         let mut waiting = self.lock();
         let size = size(&event);
         let is_full = waiting.bytes >= ROOM;
-        if is_full && matches!(event, EventKind::Output(_) | EventKind::Console { .. }) {
+        if is_full
+            && matches!(
+                event,
+                EventKind::Output(_) | EventKind::Console { .. } | EventKind::Downloading { .. }
+            )
+        {
             return;
         }
         waiting.ended |= matches!(event, EventKind::Finished(_));

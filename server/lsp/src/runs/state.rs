@@ -45,6 +45,15 @@ pub(crate) enum TargetState {
     Idle,
     /// It waits for its turn.
     Queued,
+    /// What it boots is fetched.
+    Downloading {
+        /// From when on.
+        since: Instant,
+        /// Bytes that are there.
+        received: u64,
+        /// Bytes that there will be, where that is known.
+        total: Option<u64>,
+    },
     /// Its kernel is read.
     Preparing {
         /// From when on.
@@ -82,6 +91,7 @@ impl TargetState {
         match self {
             Self::Idle | Self::Finished { .. } => None,
             Self::Queued => Some(("queued", None)),
+            Self::Downloading { since, .. } => Some(("downloading", Some(since.elapsed()))),
             Self::Preparing { since } => Some(("preparing", Some(since.elapsed()))),
             Self::Booting { since } => Some(("booting", Some(since.elapsed()))),
             Self::Running { since } => Some(("running", Some(since.elapsed()))),
@@ -95,6 +105,9 @@ impl TargetState {
         match self {
             Self::Idle => TargetStatus::Idle,
             Self::Queued => TargetStatus::Queued { run_id },
+            Self::Downloading { since, .. } => {
+                TargetStatus::Downloading { run_id, seconds: seconds(since.elapsed()) }
+            }
             Self::Preparing { since } => {
                 TargetStatus::Preparing { run_id, seconds: seconds(since.elapsed()) }
             }

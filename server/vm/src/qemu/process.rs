@@ -187,6 +187,12 @@ impl Drop for Process {
     }
 }
 
+/// Makes what `command` will start die with the thread that starts it, however that ends.
+pub(crate) fn tie_to_thread(command: &mut std::process::Command) {
+    // SAFETY: between fork and exec only a system call is made; nothing allocates or takes a lock.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
+}
+
 /// Runs a program that is soon done, and kills it when `cancel` fires.
 pub(crate) async fn output(
     mut command: std::process::Command,

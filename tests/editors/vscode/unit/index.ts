@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { findServer } from '../../../../editors/vscode/src/lookup';
 import type { Places } from '../../../../editors/vscode/src/lookup';
-import { Lines, Room, forReading, forTerminal, textOf } from '../../../../editors/vscode/src/text';
+import { Lines, Room, downloading, forReading, forTerminal, textOf } from '../../../../editors/vscode/src/text';
 
 void describe('the server', () => {
   let dir = '';
@@ -94,6 +94,11 @@ void describe('the server', () => {
 });
 
 void describe('output', () => {
+  void it('says how far a download is, by its share where the whole is known', () => {
+    assert.equal(downloading(300_000, 1_200_000), 'downloading, 25 %');
+    assert.equal(downloading(300_000, null), 'downloading, 0.3 MB');
+  });
+
   void it('returns to the margin of a terminal, once, and keeps its colours', () => {
     assert.equal(forTerminal('a\nb\r\n\x1b[31mc\x1b[0m\n'), 'a\r\nb\r\n\x1b[31mc\x1b[0m\r\n');
   });
