@@ -10,6 +10,7 @@ mod decide;
 pub mod event;
 pub mod executor;
 pub mod host;
+mod image;
 pub mod initramfs;
 mod job;
 pub mod kernel;
