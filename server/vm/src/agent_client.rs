@@ -1,9 +1,13 @@
-//! The guest agent (QGA): knows that the guest is up, and hands the job over.
+//! The guest agent (QGA): knows that the guest is up, hands the job over to our guest init, and runs programs in a guest that has
+//! none.
 
 use std::io;
 
+use std::time::Duration;
+
 use qapi::futures::{QapiService, QgaStreamTokio};
-use qapi::qga;
+use qapi::qga::{self, GuestExecCaptureOutput, GuestExecStatus};
+use qapi::{ErrorClass, ExecuteError};
 use tokio::io::WriteHalf;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
@@ -13,6 +17,10 @@ use crate::line_limit::LineLimit;
 
 /// The agent decodes a piece at a time; this is well under its own limit.
 const PIECE: usize = 48 * 1024;
+
+/// A program's end is asked for, soon after its start more often than later.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const LAST_LOOK: Duration = Duration::from_millis(200);
 
 /// A connection to the agent.
 pub(crate) struct AgentClient {
@@ -48,6 +56,90 @@ impl AgentClient {
         }
         let close = qga::guest_file_close { handle };
         self.service.execute(close).await.map_err(io::Error::other).map(drop)
+    }
+}
+
+/// Why the agent did not run something.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecError {
+    /// It answered so.
+    #[error("{0}")]
+    Refused(String),
+    /// It is not allowed to run programs.
+    #[error("the image's guest agent does not run programs: {0}")]
+    Forbidden(String),
+    /// The connection broke.
+    #[error("{0}")]
+    Broken(#[from] io::Error),
+}
+
+/// What `sh` is to run in the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Script {
+    pub(crate) text: &'static str,
+    pub(crate) arguments: Vec<String>,
+}
+
+impl AgentClient {
+    /// Starts a script; with `keeps_output` the agent collects what it writes, up to 16 MiB. Returns its number.
+    pub(crate) async fn start(&self, script: Script, keeps_output: bool) -> Result<i64, ExecError> {
+        let words = ["-c", script.text, "vmtest"].map(str::to_owned).into_iter().chain(script.arguments);
+        let exec = qga::guest_exec {
+            path: "/bin/sh".to_owned(),
+            arg: Some(words.collect()),
+            env: None,
+            input_data: None,
+            capture_output: Some(GuestExecCaptureOutput::flag(keeps_output)),
+        };
+        Ok(self.execute(exec).await?.pid)
+    }
+
+    /// Waits for the end of what was started.
+    pub(crate) async fn wait(&self, pid: i64) -> Result<GuestExecStatus, ExecError> {
+        let mut pause = FIRST_LOOK;
+        loop {
+            let status = self.execute(qga::guest_exec_status { pid }).await?;
+            if status.exited {
+                return Ok(status);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+
+    /// Runs a script to its end, and returns what it wrote to standard output; the error is what it wrote to standard error.
+    pub(crate) async fn run(&self, script: Script) -> Result<String, ExecError> {
+        let pid = self.start(script, true).await?;
+        let status = self.wait(pid).await?;
+        let text = |bytes: Option<Vec<u8>>| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+        match (status.exitcode, status.signal) {
+            (Some(0), _) => Ok(text(status.out_data)),
+            (code, signal) => {
+                let said = text(status.err_data).trim().to_owned();
+                let ended = || format!("it ended with status {code:?}, signal {signal:?}");
+                Err(ExecError::Refused(if said.is_empty() { ended() } else { said }))
+            }
+        }
+    }
+
+    /// Asks whether it is there.
+    pub(crate) async fn ping(&self) -> Result<(), ExecError> {
+        self.execute(qga::guest_ping {}).await.map(drop)
+    }
+
+    /// A question that nobody waits for any more is asked all the same, and the next waits for its answer.
+    async fn execute<C: qga::QgaCommand + Send + 'static>(&self, command: C) -> Result<C::Ok, ExecError>
+    where
+        C::Ok: Send,
+    {
+        let answer = tokio::spawn(self.service.execute(command)).await.map_err(io::Error::from)?;
+        answer.map_err(|error| match error {
+            ExecuteError::Qapi(error) if matches!(error.class, ErrorClass::CommandNotFound) => {
+                ExecError::Forbidden(error.desc)
+            }
+            ExecuteError::Qapi(error) => ExecError::Refused(error.desc),
+            ExecuteError::Io(error) => ExecError::Broken(error),
+        })
     }
 }
 

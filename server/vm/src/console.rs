@@ -27,16 +27,29 @@ pub enum ConsoleEvent {
     Bug(KernelBug),
 }
 
+/// Who has spoken so far: each also stands for those before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heard {
+    /// Nobody.
+    #[default]
+    Nothing,
+    /// The firmware, a boot loader or the decompressor.
+    Something,
+    /// The kernel itself.
+    Kernel,
+}
+
 /// Reads a console from its first byte to its last.
 #[derive(Debug, Default)]
 pub struct Console {
     lines: Lines,
     tail: VecDeque<String>,
-    spoke: bool,
-    kernel_spoke: bool,
+    heard: Heard,
     detector: Detector,
     fatal: Option<String>,
     cause: Option<&'static str>,
+    is_image: bool,
+    nothing_boots: bool,
 }
 
 impl Console {
@@ -45,9 +58,16 @@ impl Console {
         Self::default()
     }
 
+    /// A console of a machine that starts from an image.
+    pub fn of_image() -> Self {
+        Self { is_image: true, ..Self::default() }
+    }
+
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<ConsoleEvent> {
-        self.spoke |= !bytes.is_empty();
+        if !bytes.is_empty() {
+            self.heard = self.heard.max(Heard::Something);
+        }
         let mut lines = Vec::new();
         self.lines.push(bytes, &mut lines);
         self.take(lines)
@@ -66,13 +86,19 @@ impl Console {
         let mut events = Vec::with_capacity(lines.len());
         for line in lines {
             let message = line.message();
-            self.kernel_spoke |= line.is_stamped() || message.starts_with("Linux version ");
+            if line.is_stamped() || message.starts_with("Linux version ") {
+                self.heard = Heard::Kernel;
+            }
             if line.is_whole() {
                 if let Some(words) = message.strip_prefix(FATAL_PREFIX) {
                     // The first is the cause of any other.
                     self.fatal.get_or_insert_with(|| words.to_owned());
                 }
-                self.cause = self.cause.or_else(|| likely_cause(message));
+                let causes: &[_] = if self.is_image { &IMAGE_CAUSES } else { &KERNEL_CAUSES };
+                self.cause = self.cause.or_else(|| likely_cause(message, causes));
+                // The firmware says so before anybody else could; later it is anybody's text.
+                let firmware = self.is_image && self.heard < Heard::Kernel;
+                self.nothing_boots |= firmware && NOTHING_BOOTS.iter().any(|sign| message.contains(sign));
             }
             let bugs = self.detector.line(&line);
             let text = line.into_text();
@@ -91,14 +117,14 @@ impl Console {
         self.tail.iter().cloned().collect()
     }
 
-    /// Whether the kernel itself has printed a line, and not only the firmware or the decompressor.
-    pub fn kernel_spoke(&self) -> bool {
-        self.kernel_spoke
+    /// Who has spoken so far.
+    pub fn heard(&self) -> Heard {
+        self.heard
     }
 
-    /// Whether anything was said at all.
-    pub fn spoke(&self) -> bool {
-        self.spoke
+    /// Whether an image's firmware found nothing to start on it.
+    pub fn nothing_boots(&self) -> bool {
+        self.nothing_boots
     }
 
     /// The first bug that the kernel reported, complete or not.
@@ -119,49 +145,87 @@ impl Console {
 
     /// Why a boot that failed may have failed, with what to do about it: for a user who did not write the kernel.
     pub fn likely_cause(&self) -> Option<&str> {
+        if self.is_image {
+            let guess = match (self.nothing_boots, self.heard > Heard::Nothing) {
+                (true, _) => {
+                    "the firmware found nothing to start on the image: is it made for UEFI (`uefi = true`) and not for \
+                              BIOS, or the other way round?"
+                }
+                (false, true) => {
+                    "no qemu-guest-agent answered: is the package installed in the image, and its service \
+                                  enabled? `boot_timeout` gives a slow guest more time"
+                }
+                (false, false) => {
+                    "neither an agent nor the serial console said anything: does the image have \
+                                   qemu-guest-agent, and its kernel `console=ttyS0`?"
+                }
+            };
+            return self.cause.or((self.bug().is_none()).then_some(guess));
+        }
         let silent = "the kernel printed nothing: it may have no console on the serial port (CONFIG_SERIAL_8250=y, \
                       CONFIG_SERIAL_8250_CONSOLE=y), or stop before it has one; see what `earlyprintk=ttyS0` in \
                       `kernel_args` shows";
-        self.cause.or((!self.kernel_spoke && self.fatal.is_none()).then_some(silent))
+        self.cause.or((self.heard < Heard::Kernel && self.fatal.is_none()).then_some(silent))
     }
 }
 
-/// Lines that explain why nothing else will come.
-fn likely_cause(message: &str) -> Option<&'static str> {
-    const CAUSES: [(&str, &str); 8] = [
-        (
-            "Initramfs unpacking failed",
-            "the initramfs could not be unpacked: give the machine more memory (`vm.memory`)",
-        ),
-        (
-            "System is deadlocked on memory",
-            "the machine has too little memory for this kernel: give it more (`vm.memory`)",
-        ),
-        (
-            "Out of memory and no killable processes",
-            "the machine has too little memory for this kernel: give it more (`vm.memory`)",
-        ),
-        (
-            "version magic '",
-            "the kernel's modules belong to another build of it: install the modules of this very build",
-        ),
-        (
-            "disagrees about version of symbol",
-            "the kernel's modules belong to another build of it: install the modules of this very build",
-        ),
-        (
-            "VFS: Unable to mount root fs",
-            "the kernel found no initramfs: build it with CONFIG_BLK_DEV_INITRD=y, and let nothing in `kernel_args` or \
-             CONFIG_CMDLINE turn it off (`noinitrd`, `rdinit=`)",
-        ),
-        (
-            "No working init found",
-            "the kernel could not start vmtest's init: build it with CONFIG_BLK_DEV_INITRD=y and CONFIG_BINFMT_ELF=y, as \
-             a 64-bit kernel, and let nothing in `kernel_args` name another `init=`",
-        ),
-        ("Attempted to kill init!", "the guest's first process ended: the lines before the panic say why"),
-    ];
-    CAUSES.iter().find(|(sign, _)| message.contains(sign)).map(|(_, cause)| *cause)
+/// What `SeaBIOS` and OVMF say when there is nothing that they could start.
+const NOTHING_BOOTS: [&str; 2] = ["No bootable device", "No bootable option or device was found"];
+
+/// Lines that explain why nothing else will come, each with its meaning.
+type Causes = [(&'static str, &'static str)];
+
+const NO_MEMORY: &str = "the machine has too little memory for this kernel: give it more (`vm.memory`)";
+
+const KERNEL_CAUSES: [(&str, &str); 8] = [
+    (
+        "Initramfs unpacking failed",
+        "the initramfs could not be unpacked: give the machine more memory (`vm.memory`)",
+    ),
+    ("System is deadlocked on memory", NO_MEMORY),
+    ("Out of memory and no killable processes", NO_MEMORY),
+    (
+        "version magic '",
+        "the kernel's modules belong to another build of it: install the modules of this very build",
+    ),
+    (
+        "disagrees about version of symbol",
+        "the kernel's modules belong to another build of it: install the modules of this very build",
+    ),
+    (
+        "VFS: Unable to mount root fs",
+        "the kernel found no initramfs: build it with CONFIG_BLK_DEV_INITRD=y, and let nothing in `kernel_args` or \
+         CONFIG_CMDLINE turn it off (`noinitrd`, `rdinit=`)",
+    ),
+    (
+        "No working init found",
+        "the kernel could not start vmtest's init: build it with CONFIG_BLK_DEV_INITRD=y and CONFIG_BINFMT_ELF=y, as \
+         a 64-bit kernel, and let nothing in `kernel_args` name another `init=`",
+    ),
+    ("Attempted to kill init!", "the guest's first process ended: the lines before the panic say why"),
+];
+
+const IMAGE_CAUSES: [(&str, &str); 7] = [
+    (
+        "Initramfs unpacking failed",
+        "the initramfs could not be unpacked: give the machine more memory (`vm.memory`)",
+    ),
+    ("System is deadlocked on memory", NO_MEMORY),
+    ("Out of memory and no killable processes", NO_MEMORY),
+    (
+        "VFS: Unable to mount root fs",
+        "the image's kernel did not find its root: the disk is a virtio one (/dev/vda), for which it needs virtio_blk",
+    ),
+    (
+        "You are in emergency mode",
+        "the image came up in emergency mode: the console says what it did not find, perhaps another disk",
+    ),
+    ("grub rescue>", "the image's boot loader did not find its files"),
+    ("Attempted to kill init!", "the guest's first process ended: the lines before the panic say why"),
+];
+
+fn likely_cause(message: &str, causes: &Causes) -> Option<&'static str> {
+    causes.iter().find(|(sign, _)| message.contains(sign)).map(|(_, cause)| *cause)
 }
 
 #[cfg(test)]

@@ -26,6 +26,12 @@ pub(crate) enum BootEnd {
     TimedOut(Duration),
     /// The console shows a bug, and the guest goes on somehow.
     KernelBug,
+    /// The firmware found nothing to start.
+    NothingBoots,
+    /// The host did not take what the guest wrote to its disk, for this reason.
+    DiskFailed(String),
+    /// The guest is up, and cannot be made ready: one sentence, and what to do about it.
+    NotSetUp(String, Option<&'static str>),
     /// The connection to monitor or agent broke.
     Unreachable(String),
     /// The user stopped it.
@@ -72,11 +78,17 @@ impl fmt::Display for BootEnd {
                 write!(f, "the guest did not answer within {} s", time.as_secs())
             }
             Self::KernelBug => f.write_str("the kernel reports a bug"),
-            Self::Unreachable(why) => f.write_str(why),
+            Self::NothingBoots => f.write_str("the firmware found nothing to start"),
+            Self::DiskFailed(why) => write!(f, "{DISK_FAILED}: {why}"),
+            Self::NotSetUp(why, _) | Self::Unreachable(why) => f.write_str(why),
             Self::Cancelled => f.write_str("it was cancelled"),
         }
     }
 }
+
+const DISK_FAILED: &str = "the host did not take what the guest wrote to its disk";
+const MORE_SPACE: &str =
+    "what a guest writes is kept in TMPDIR (else /var/tmp) while it runs: make room there, or set TMPDIR";
 
 /// Decides after a failed boot. `retried` says that this was the second boot under TCG.
 pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool, report: &Report) -> Next {
@@ -95,10 +107,7 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
                 return Next::FallBack(format!("QEMU reports an internal error of KVM{first_words}"));
             }
             BootEnd::Silent(time) => {
-                return Next::FallBack(format!(
-                    "a guest's kernel did not say a word within {} s",
-                    time.as_secs()
-                ));
+                return Next::FallBack(format!("a guest did not say a word within {} s", time.as_secs()));
             }
             _ => {}
         }
@@ -158,6 +167,11 @@ fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {
             (format!("the guest was not up after {} s", time.as_secs_f64()), Some(slow))
         }
         BootEnd::KernelBug => ("the kernel failed while it booted".to_owned(), None),
+        BootEnd::NothingBoots => ("the firmware found nothing to start on the image".to_owned(), None),
+        BootEnd::DiskFailed(why) => {
+            return Verdict::BootFailed(report.failure(format!("{DISK_FAILED}: {why}"), Some(MORE_SPACE)));
+        }
+        BootEnd::NotSetUp(why, help) => return Verdict::BootFailed(report.failure(why.clone(), *help)),
         BootEnd::Unreachable(why) => (format!("the connection to QEMU or its guest broke: {why}"), None),
         BootEnd::Cancelled => return Verdict::Cancelled,
     };
@@ -179,6 +193,12 @@ pub(crate) enum RunEnd {
     SetupTimedOut(Duration),
     /// The connection to the guest broke while QEMU was running.
     Unreachable(String),
+    /// The guest restarted, and goes on without the command.
+    Restarted,
+    /// The kernel reports a panic, and the guest does not answer.
+    Panicked,
+    /// The host did not take what the guest wrote to its disk, for this reason.
+    DiskFailed(String),
     /// The user stopped it.
     Cancelled,
 }
@@ -192,6 +212,9 @@ impl fmt::Display for RunEnd {
             Self::TimedOut(time) | Self::SetupTimedOut(time) => {
                 write!(f, "it took longer than {} s", time.as_secs_f64())
             }
+            Self::Restarted => f.write_str("the guest restarted"),
+            Self::Panicked => f.write_str("the kernel panicked"),
+            Self::DiskFailed(why) => write!(f, "{DISK_FAILED}: {why}"),
             Self::Cancelled => f.write_str("it was cancelled"),
         }
     }
@@ -202,7 +225,13 @@ pub(crate) fn was_resumed_in_vain(end: &RunEnd, began: bool) -> bool {
     match end {
         RunEnd::SetupTimedOut(_) | RunEnd::Died(_) | RunEnd::Unreachable(_) => !began,
         // What the guest init says is about the target, and would be said again.
-        RunEnd::SetupFailed(_) | RunEnd::Ended(_) | RunEnd::TimedOut(_) | RunEnd::Cancelled => false,
+        RunEnd::SetupFailed(_)
+        | RunEnd::Ended(_)
+        | RunEnd::TimedOut(_)
+        | RunEnd::Restarted
+        | RunEnd::Panicked
+        | RunEnd::DiskFailed(_)
+        | RunEnd::Cancelled => false,
     }
 }
 
@@ -213,6 +242,8 @@ pub(crate) fn may_be_kept(report: &Report) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+const RESTARTED: &str = "the guest restarted before the command ended";
 
 /// The truth about a target whose guest was up.
 pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -> Verdict {
@@ -237,7 +268,7 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
         )),
         RunEnd::Died(how) => {
             let reason = match report.shutdown.as_deref() {
-                Some("guest-reset") => "the guest restarted before the command ended".to_owned(),
+                Some("guest-reset") => RESTARTED.to_owned(),
                 Some("guest-shutdown") => "the guest powered itself off before the command ended".to_owned(),
                 _ => match report.bugs.first() {
                     Some(bug) => format!("the guest died: {}", bug.title),
@@ -248,6 +279,14 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
         }
         RunEnd::Unreachable(why) => {
             Verdict::Lost(report.failure(format!("the connection to the guest broke: {why}"), None))
+        }
+        RunEnd::Restarted => Verdict::Lost(report.failure(RESTARTED.to_owned(), None)),
+        RunEnd::Panicked => {
+            let title = report.bugs.first().map_or("its kernel panicked", |bug| bug.title.as_str());
+            Verdict::Lost(report.failure(format!("the guest died: {title}"), None))
+        }
+        RunEnd::DiskFailed(why) => {
+            Verdict::Lost(report.failure(format!("{DISK_FAILED}: {why}"), Some(MORE_SPACE)))
         }
         RunEnd::Cancelled => Verdict::Cancelled,
     }
@@ -321,6 +360,9 @@ mod tests {
             RunEnd::TimedOut(Duration::from_secs(3)),
             RunEnd::SetupTimedOut(Duration::from_secs(3)),
             RunEnd::Unreachable("gone".to_owned()),
+            RunEnd::Restarted,
+            RunEnd::Panicked,
+            RunEnd::DiskFailed("no space".to_owned()),
             RunEnd::Cancelled,
         ]
     }
@@ -331,7 +373,7 @@ mod tests {
     fn only_an_exit_with_status_0_passes() {
         let statuses: Vec<u8> =
             ends().iter().map(|end| verdict(end, &Report::default(), true).exit_status()).collect();
-        assert_eq!(statuses, [0, 7, 139, 69, 69, 124, 69, 69, 130]);
+        assert_eq!(statuses, [0, 7, 139, 69, 69, 124, 69, 69, 69, 69, 69, 130]);
     }
 
     #[test]

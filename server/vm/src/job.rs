@@ -13,6 +13,7 @@ use vmtest_guest::wire::{self, Bind, CommandSpec, FileSystem, Job, Network, Shar
 
 use crate::event::ShareKind;
 use crate::executor::WindowSize;
+use crate::image::CommandLine;
 use crate::modules::Index;
 use crate::qemu::machine::{ROOT_TAG, SERVED_AT_MOST, ShareDevice};
 
@@ -22,8 +23,17 @@ const PROJECT_POINT: &str = "/mnt/vmtest";
 const USER_NETWORK: Network =
     Network { address: [10, 0, 2, 15], prefix: 24, gateway: [10, 0, 2, 2], dns: [10, 0, 2, 3] };
 /// Appended to `PATH`: the guest's user is root, the host's may not have these.
-const SYSTEM_PATH: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const SYSTEM_PATH: [&str; 8] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+    // NixOS
+    "/run/wrappers/bin",
+    "/run/current-system/sw/bin",
+];
 
 /// What is shared with the guest, and where it appears there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +82,29 @@ impl Shares {
             shares.kind = ShareKind::NineP;
         }
         // A parent sorts before its child; places at the same depth do not matter to each other.
+        shares.binds.sort_by(|one, other| Path::new(&one.point).cmp(Path::new(&other.point)));
+        shares
+    }
+
+    /// The shares of an image target, each by every file system of `by`: which of them its kernel has turns out in the guest.
+    pub(crate) fn of_image(target: &Target, project: &Path, by: &[FileSystem]) -> Self {
+        let mut shares = Self { kind: ShareKind::NineP, devices: Vec::new(), binds: Vec::new() };
+        let mounts = target.vm.mounts.iter().enumerate().map(|(number, mount)| {
+            (format!("mount{number}"), mount.host_path.as_path(), mount.guest_path.as_path(), mount.writable)
+        });
+        // A project at / is the whole host.
+        let project = ("project".to_owned(), project, Path::new(PROJECT_POINT), project != Path::new("/"));
+        for (tag, path, point, writable) in std::iter::once(project).chain(mounts) {
+            for file_system in by.iter().copied() {
+                shares.devices.push(ShareDevice {
+                    tag: tag.clone(),
+                    path: path.to_owned(),
+                    file_system,
+                    writable,
+                });
+            }
+            shares.bind(&tag, point);
+        }
         shares.binds.sort_by(|one, other| Path::new(&one.point).cmp(Path::new(&other.point)));
         shares
     }
@@ -235,6 +268,23 @@ pub(crate) fn job(
             },
         },
     })
+}
+
+/// What runs in an image.
+pub(crate) fn command_line(target: &Target, attached: Attached) -> CommandLine {
+    let env = environment(target, std::env::vars_os(), OsStr::new("/"));
+    CommandLine {
+        script: match &target.command {
+            Command::Shell(text) => Some(text.clone()),
+            Command::Interactive => None,
+        },
+        // The agent takes text only, and a variable that is none could not be told from what it would become.
+        env: env
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value.to_str()?)))
+            .collect(),
+        attached,
+    }
 }
 
 /// The command's whole environment, from what the host has and the target says.

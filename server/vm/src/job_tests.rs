@@ -164,7 +164,9 @@ fn the_guests_root_finds_system_programs_after_the_users_own() {
     let env = environment(&target, variables(&[("PATH", "/opt/bin:/usr/bin")]), OsStr::new("/"));
     assert_eq!(
         value(&env, "PATH"),
-        Some("/opt/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin")
+        Some(
+            "/opt/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin:/run/wrappers/bin:/run/current-system/sw/bin"
+        )
     );
 }
 

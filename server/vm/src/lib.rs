@@ -12,6 +12,7 @@ pub mod download;
 pub mod event;
 pub mod executor;
 pub mod host;
+mod image;
 pub mod initramfs;
 mod job;
 pub mod kernel;

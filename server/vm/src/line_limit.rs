@@ -6,10 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// No honest answer of QEMU or its agent is as long.
-const LIMIT: usize = 16 << 20;
+/// No honest answer of QEMU or its agent is as long: the longest has 16 MiB of each of a program's two outputs, in base64.
+const LIMIT: usize = 48 << 20;
 
-/// Passes bytes on; fails when a line is longer than 16 MiB.
+/// Passes bytes on; fails when a line is longer than 48 MiB.
 #[derive(Debug)]
 pub(crate) struct LineLimit<R> {
     inner: R,
@@ -37,7 +37,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for LineLimit<R> {
             None => self.line + new.len(),
         };
         if self.line > LIMIT {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a line of over 16 MiB")));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a line of over 48 MiB")));
         }
         Poll::Ready(Ok(()))
     }

@@ -1,5 +1,6 @@
 //! A running virtual machine: its process and everything that listens to it.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -14,15 +15,20 @@ use tokio::task::JoinHandle;
 
 use crate::agent_client::AgentClient;
 use crate::clock::awake;
-use crate::console::{Console, ConsoleEvent};
+use crate::console::{BugKind, Console, ConsoleEvent, Heard};
 use crate::decide::Report;
-use crate::event::EventKind;
-use crate::prepare::Prepared;
-use crate::qemu::machine::{Descriptors, Machine, Memory, MemoryFile, file_server_id, plug_order};
+use crate::event::{EventKind, OutputStream};
+use crate::executor::WindowSize;
+use crate::image::{self, Guest};
+use crate::prepare::{Prepared, PreparedSystem};
+use crate::qemu::machine::{
+    BootDescriptors, Descriptors, Machine, Memory, MemoryFile, file_server_id, plug_order,
+};
 use crate::qemu::monitor::{MemoryIs, Monitor, MonitorEvent};
 use crate::qemu::process::{Priority, Process, Start};
 use crate::snapshot::{Claim, SavedState, Template};
-use crate::stream::{self, Control, Progress};
+use crate::stream::{self, Control, PlainPhase, Progress};
+use crate::typing::Keyboard;
 use crate::virtiofsd::{FileServer, Virtiofsd};
 
 /// How much of the console explains a failure; the whole of it is in the log.
@@ -40,17 +46,140 @@ pub(crate) struct Live {
     pub(crate) progress: watch::Receiver<u64>,
     /// What the console has shown so far that ends a boot.
     pub(crate) alarms: watch::Receiver<Alarms>,
-    /// Bytes for the guest init's input port.
-    pub(crate) input: Option<UnixStream>,
+    /// Where what the user types can go.
+    pub(crate) inputs: Option<Inputs>,
+    /// Of an image: what it takes to run the command in its guest.
+    pub(crate) guest: Option<Guest>,
     /// One for each share that needs a daemon. One that was not started is told of when the shares are plugged.
     file_servers: io::Result<Vec<FileServer>>,
     console: Arc<Mutex<Console>>,
     console_task: JoinHandle<()>,
-    stream_task: JoinHandle<()>,
+    stream_tasks: Vec<JoinHandle<()>>,
     monitor_socket: Option<UnixStream>,
     monitor: Option<Monitor>,
-    shutdown: Option<String>,
+    /// Why QEMU leaves, as it says.
+    pub(crate) shutdown: Option<String>,
     parked: Option<Parked>,
+}
+
+/// Our ends of a guest's inputs.
+pub(crate) enum Inputs {
+    /// Our guest init's.
+    Init(UnixStream),
+    /// An image's.
+    Image { port: UnixStream, line: UnixStream, sizes: mpsc::UnboundedSender<WindowSize> },
+}
+
+impl Inputs {
+    /// The one that fits how the user is attached.
+    pub(crate) fn keyboard(self, has_window: bool) -> Keyboard {
+        match self {
+            Self::Init(input) => Keyboard::Init(input),
+            Self::Image { line, sizes, .. } if has_window => Keyboard::Line(line, sizes),
+            Self::Image { port, .. } => Keyboard::Port(port),
+        }
+    }
+}
+
+/// What connects the command to the run.
+struct Streams {
+    /// QEMU's ends.
+    descriptors: BootDescriptors,
+    /// Kept open until QEMU has them.
+    ends: Vec<OwnedFd>,
+    control: mpsc::UnboundedReceiver<Control>,
+    inputs: Inputs,
+    guest: Option<Guest>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Streams {
+    /// Opens them, and starts to listen. Output goes to `events`.
+    fn open(
+        system: &PreparedSystem,
+        events: &mpsc::Sender<EventKind>,
+        progress: &Progress,
+    ) -> io::Result<Self> {
+        let (control_sender, control) = mpsc::unbounded_channel();
+        match system {
+            PreparedSystem::Kernel(kernel) => {
+                let (stream, stream_end) = socket_pair()?;
+                let (input, input_end) = socket_pair()?;
+                let descriptors = BootDescriptors::Kernel {
+                    initramfs: kernel.initramfs.as_raw_fd(),
+                    stream: stream_end.as_raw_fd(),
+                    input: input_end.as_raw_fd(),
+                };
+                let pump = stream::pump(stream, events.clone(), control_sender, progress.clone());
+                Ok(Self {
+                    descriptors,
+                    ends: vec![stream_end.into(), input_end.into()],
+                    control,
+                    inputs: Inputs::Init(input),
+                    guest: None,
+                    tasks: vec![tokio::spawn(pump)],
+                })
+            }
+            PreparedSystem::Image(image) => {
+                let overlay = image.disk.overlay().map_err(|error| no_overlay(&error))?;
+                let (stdout, stdout_end) = socket_pair()?;
+                let (stderr, stderr_end) = socket_pair()?;
+                let (port, port_end) = socket_pair()?;
+                let (line, line_end) = socket_pair()?;
+                // Both directions of the line, each with an owner of its own.
+                let line = line.into_std()?;
+                let (shown, typed) = (line.try_clone()?, line);
+                let (shown, typed) = (UnixStream::from_std(shown)?, UnixStream::from_std(typed)?);
+                let descriptors = BootDescriptors::Image {
+                    image: image.disk.file.as_raw_fd(),
+                    overlay: overlay.file.as_raw_fd(),
+                    stdout: stdout_end.as_raw_fd(),
+                    stderr: stderr_end.as_raw_fd(),
+                    input: port_end.as_raw_fd(),
+                    terminal: line_end.as_raw_fd(),
+                };
+                let phase = watch::Sender::new(PlainPhase::Before);
+                let (reading, emptied) = mpsc::channel::<Infallible>(1);
+                let outputs = [
+                    (stdout, OutputStream::Stdout),
+                    (stderr, OutputStream::Stderr),
+                    (shown, OutputStream::Stdout),
+                ];
+                let tasks = outputs.map(|(port, stream)| {
+                    let pump = stream::pump_plain(port, stream, events.clone(), phase.subscribe());
+                    let reading = reading.clone();
+                    tokio::spawn(async move {
+                        pump.await;
+                        drop(reading);
+                    })
+                });
+                let (sizes_sender, sizes) = mpsc::unbounded_channel();
+                let guest = Guest { control: control_sender, events: events.clone(), phase, emptied, sizes };
+                Ok(Self {
+                    descriptors,
+                    ends: vec![
+                        overlay.file.into(),
+                        stdout_end.into(),
+                        stderr_end.into(),
+                        port_end.into(),
+                        line_end.into(),
+                    ],
+                    control,
+                    inputs: Inputs::Image { port, line: typed, sizes: sizes_sender },
+                    guest: Some(guest),
+                    tasks: tasks.into(),
+                })
+            }
+        }
+    }
+}
+
+/// The error names the folder, because the user has not chosen it.
+fn no_overlay(error: &io::Error) -> io::Error {
+    let folder = image::place_for_overlays();
+    let what =
+        format!("no file can be made in {} for what the guest writes to its disk: {error}", folder.display());
+    io::Error::new(error.kind(), what)
 }
 
 /// How a machine begins.
@@ -75,10 +204,14 @@ struct Parked {
 /// What the console has shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Alarms {
-    /// The kernel's first line; what comes before it is the firmware's or the decompressor's.
-    pub(crate) kernel_runs: bool,
+    /// Who has spoken.
+    pub(crate) heard: Heard,
     /// A bug of the kernel, whole.
     pub(crate) bug: bool,
+    /// The kernel stopped for good, as it seems: any program can write such a line.
+    pub(crate) panic: bool,
+    /// The firmware found nothing to start.
+    pub(crate) nothing_boots: bool,
 }
 
 impl Live {
@@ -93,8 +226,8 @@ impl Live {
         let (console, console_end) = socket_pair()?;
         let (monitor, monitor_end) = socket_pair()?;
         let (agent, agent_end) = socket_pair()?;
-        let (stream, stream_end) = socket_pair()?;
-        let (input, input_end) = socket_pair()?;
+        let progress = watch::Sender::new(0);
+        let streams = Streams::open(&prepared.system, events, &progress)?;
         let mut state_end = None;
         let mut own_memory = None;
         let (parked, memory) = match beginning {
@@ -105,7 +238,7 @@ impl Live {
             }
             Beginning::Resume(template) => {
                 let (state, end) = socket_pair()?;
-                if machine.served().next().is_some() {
+                if prepared.virtiofsd.is_some() && machine.served().next().is_some() {
                     own_memory = tokio::task::block_in_place(|| template.copy_memory())?;
                 }
                 let copy = own_memory.as_ref().map(|copy| MemoryFile::Copy(copy.as_raw_fd()));
@@ -127,12 +260,10 @@ impl Live {
             Err(error) => (Err(error), Vec::new()),
         };
         let descriptors = Descriptors {
-            initramfs: prepared.initramfs.as_raw_fd(),
+            boot: streams.descriptors,
             console: console_end.as_raw_fd(),
             monitor: monitor_end.as_raw_fd(),
             agent: agent_end.as_raw_fd(),
-            stream: stream_end.as_raw_fd(),
-            input: input_end.as_raw_fd(),
             memory,
             file_servers: file_server_ends.iter().map(AsRawFd::as_raw_fd).collect(),
         };
@@ -147,29 +278,30 @@ impl Live {
         };
         let process = Process::start(start).await?;
         // QEMU has its own copies; ours would keep the streams open after its end.
-        drop((console_end, monitor_end, agent_end, stream_end, input_end, state_end));
+        drop((console_end, monitor_end, agent_end, streams.ends, state_end));
         drop((own_memory, file_server_ends));
 
-        let progress = watch::Sender::new(0);
         let alarms = watch::Sender::new(Alarms::default());
-        let shared_console = Arc::new(Mutex::new(Console::new()));
-        let (control_sender, control) = mpsc::unbounded_channel();
+        let shared_console = Arc::new(Mutex::new(match prepared.system {
+            PreparedSystem::Kernel(_) => Console::new(),
+            PreparedSystem::Image(_) => Console::of_image(),
+        }));
         let progress_receiver = progress.subscribe();
         let alarms_receiver = alarms.subscribe();
         let console_task =
-            tokio::spawn(listen(console, shared_console.clone(), events.clone(), alarms, progress.clone()));
-        let stream_task = tokio::spawn(stream::pump(stream, events.clone(), control_sender, progress));
+            tokio::spawn(listen(console, shared_console.clone(), events.clone(), alarms, progress));
         Ok(Self {
             process,
             agent: AgentClient::new(agent),
-            control,
+            control: streams.control,
             progress: progress_receiver,
             alarms: alarms_receiver,
-            input: Some(input),
+            inputs: Some(streams.inputs),
+            guest: streams.guest,
             file_servers,
             console: shared_console,
             console_task,
-            stream_task,
+            stream_tasks: streams.tasks,
             monitor_socket: Some(monitor),
             monitor: None,
             shutdown: None,
@@ -282,7 +414,11 @@ impl Live {
         }
         // With QEMU gone both streams end; what was in them is read first.
         let _ = (&mut self.console_task).await;
-        let _ = (&mut self.stream_task).await;
+        // An image's command that was not told of its end is not waited for.
+        self.guest = None;
+        for task in self.stream_tasks.drain(..) {
+            let _ = task.await;
+        }
         if let Some(mut events) = monitor_events {
             while let Ok(event) = events.try_recv() {
                 if let MonitorEvent::Shutdown(reason) = event {
@@ -295,7 +431,7 @@ impl Live {
         lines.drain(..lines.len().saturating_sub(CONSOLE_LINES));
         Report {
             console: lines,
-            console_seen: console.spoke(),
+            console_seen: console.heard() > Heard::Nothing,
             bugs: console.bugs().cloned().collect(),
             fatal: console.guest_fatal().map(str::to_owned),
             cause: console.likely_cause().map(str::to_owned),
@@ -365,16 +501,20 @@ async fn listen(
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let count = socket.read(&mut buffer).await.unwrap_or(0);
-        let (found, kernel_runs) = {
+        let (found, seen) = {
             let mut console = console.lock().expect("no holder panics");
             let found = if count == 0 { console.finish() } else { console.push(&buffer[..count]) };
-            (found, console.kernel_spoke())
+            (found, (console.heard(), console.nothing_boots()))
         };
         stream::note_progress(&progress);
         alarms.send_if_modified(|alarms| {
             let before = *alarms;
-            alarms.kernel_runs = kernel_runs;
-            alarms.bug |= found.iter().any(|event| matches!(event, ConsoleEvent::Bug(_)));
+            (alarms.heard, alarms.nothing_boots) = seen;
+            for event in &found {
+                let ConsoleEvent::Bug(bug) = event else { continue };
+                alarms.bug = true;
+                alarms.panic |= bug.kind == BugKind::Panic;
+            }
             *alarms != before
         });
         for event in found {

@@ -7,12 +7,16 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use vmtest_config::{Arch, KernelSource, KernelSystem, QemuCommand, RootAccess, System, Target};
-use vmtest_guest::wire::{AGENT_PROGRAM, MODULE_DIR};
+use vmtest_config::{
+    self as config, Arch, ImageSource, ImageSystem, KernelSource, KernelSystem, QemuCommand, RootAccess,
+    System, Target,
+};
+use vmtest_guest::wire::{AGENT_PROGRAM, FileSystem, MODULE_DIR};
 
 use crate::agent::Agent;
 use crate::event::ShareKind;
 use crate::host;
+use crate::image::{Disk, Firmware};
 use crate::initramfs::Initramfs;
 use crate::job::{self, Shares};
 use crate::kernel::{Kernel, KernelConfig, ModuleSearch};
@@ -29,12 +33,8 @@ const LEAST_MEMORY: u64 = 128 << 20;
 /// What a boot needs.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// The file for QEMU's `-kernel`.
-    pub(crate) kernel: PathBuf,
-    /// The kernel's release.
-    pub(crate) release: String,
-    /// The initramfs, in memory.
-    pub(crate) initramfs: OwnedFd,
+    /// What boots.
+    pub(crate) system: PreparedSystem,
     /// The program to start.
     pub(crate) qemu: PathBuf,
     /// The project's directory, without symbolic links.
@@ -43,10 +43,41 @@ pub(crate) struct Prepared {
     pub(crate) shares: Shares,
     /// What serves them where QEMU does not.
     pub(crate) virtiofsd: Option<Virtiofsd>,
-    /// Module indexes to be made before the guest is set up.
-    pub(crate) indexes: Option<Links>,
     /// Sentences for the user.
     pub(crate) notices: Vec<String>,
+}
+
+/// What boots, and what belongs to it.
+#[derive(Debug)]
+pub(crate) enum PreparedSystem {
+    /// A kernel, with the host's directories.
+    Kernel(Box<PreparedKernel>),
+    /// A disk with everything on it.
+    Image(PreparedImage),
+}
+
+/// A kernel that is ready to boot.
+#[derive(Debug)]
+pub(crate) struct PreparedKernel {
+    /// The file for QEMU's `-kernel`.
+    pub(crate) file: PathBuf,
+    /// The kernel's release.
+    pub(crate) release: String,
+    /// Its command line, as far as the user has it.
+    pub(crate) args: String,
+    /// The initramfs, in memory.
+    pub(crate) initramfs: OwnedFd,
+    /// Module indexes to be made before the guest is set up.
+    pub(crate) indexes: Option<Links>,
+}
+
+/// An image that is ready to boot.
+#[derive(Debug)]
+pub(crate) struct PreparedImage {
+    /// Open for reading only.
+    pub(crate) disk: Disk,
+    /// None for the machine's own BIOS.
+    pub(crate) firmware: Option<Firmware>,
 }
 
 impl Prepared {
@@ -54,37 +85,35 @@ impl Prepared {
     pub(crate) fn shows_owners(&self) -> bool {
         self.shares.kind == ShareKind::NineP || self.virtiofsd.as_ref().is_none_or(Virtiofsd::shows_owners)
     }
+
+    /// The kernel's module indexes that are to be made.
+    pub(crate) fn indexes(&self) -> Option<&Links> {
+        match &self.system {
+            PreparedSystem::Kernel(kernel) => kernel.indexes.as_ref(),
+            PreparedSystem::Image(_) => None,
+        }
+    }
 }
 
-/// The kernel system of a target that this version can run, or what is missing.
-pub(crate) fn supported(target: &Target) -> Result<&KernelSystem, Failure> {
+/// Whether this version can run a target; else what is missing.
+pub(crate) fn supported(target: &Target) -> Result<(), Failure> {
     let refuse =
         |reason: String, help: &str| Failure { reason, help: Some(help.to_owned()), ..Failure::default() };
-    let system = match &target.system {
-        System::Kernel(system) => system,
-        System::Image(_) => {
-            return Err(refuse(
-                "this version of vmtest does not run image targets yet".to_owned(),
-                "use a kernel target: `kernel = \"…\"` instead of `image`",
-            ));
-        }
-    };
     if target.arch != Arch::host() || target.arch != Arch::X86_64 {
         return Err(refuse(
             format!(
-                "this version of vmtest runs x86_64 kernels on x86_64 machines; the target's arch is {}",
+                "this version of vmtest runs x86_64 guests on x86_64 machines; the target's arch is {}",
                 target.arch
             ),
             "what is missing is a guest init, a machine type and an agent for that architecture",
         ));
     }
-    Ok(system)
+    Ok(())
 }
 
-/// Reads the kernel, chooses its modules and builds the initramfs.
+/// Reads the kernel or the image; everything that can be wrong before QEMU starts is said here.
 pub(crate) fn prepare(
     target: &Target,
-    system: &KernelSystem,
     cache: &Path,
     share_kind: Option<ShareKind>,
     virtiofsd: &Known,
@@ -95,17 +124,84 @@ pub(crate) fn prepare(
             Some("set `vm.memory` to 128M or more"),
         ));
     }
+    let qemu = find_qemu(target)?;
+    match &target.system {
+        System::Kernel(system) => prepare_kernel(target, system, qemu, cache, share_kind, virtiofsd),
+        System::Image(system) => prepare_image(target, system, qemu, share_kind, virtiofsd),
+    }
+}
+
+/// Opens the image and finds its firmware. How directories are shared turns out in the guest.
+fn prepare_image(
+    target: &Target,
+    system: &ImageSystem,
+    qemu: PathBuf,
+    share_kind: Option<ShareKind>,
+    virtiofsd: &Known,
+) -> Result<Prepared, Failure> {
+    let ImageSource::Path(path) = &system.source else {
+        unreachable!("`sources` has made it a file of this machine")
+    };
+    check_directories(target, None)?;
+    let project = find_project(target)?;
+    let disk = Disk::open(path).map_err(|error| failure(error.to_string(), None))?;
+    let firmware = match &system.firmware {
+        config::Firmware::Bios => None,
+        config::Firmware::Uefi { file } => {
+            let found = Firmware::find(file.as_deref(), &qemu);
+            Some(found.map_err(|missing| failure(missing.reason, Some(&missing.help)))?)
+        }
+    };
+    let (by, virtiofsd) = sharing_of_image(target, share_kind, virtiofsd)?;
+    let shares = Shares::of_image(target, &project, &by);
+    check_served(&shares)?;
+    let mut notices = Vec::new();
+    if project == Path::new("/") {
+        notices.push(PROJECT_IS_ROOT.to_owned());
+    }
+    let system = PreparedSystem::Image(PreparedImage { disk, firmware });
+    Ok(Prepared { system, qemu, project, shares, virtiofsd, notices })
+}
+
+/// What the guest of an image is offered to mount directories by.
+fn sharing_of_image(
+    target: &Target,
+    wanted: Option<ShareKind>,
+    virtiofsd: &Known,
+) -> Result<(Vec<FileSystem>, Option<Virtiofsd>), Failure> {
+    if wanted == Some(ShareKind::NineP) {
+        return Ok((vec![FileSystem::NineP], None));
+    }
+    let daemon = if is_ours_alone(target) {
+        find_virtiofsd(target, virtiofsd)
+    } else {
+        Err("the machine is not vmtest's alone".to_owned())
+    };
+    match (wanted, daemon) {
+        (Some(ShareKind::Virtiofs), Ok(daemon)) => Ok((vec![FileSystem::Virtiofs], Some(daemon))),
+        (Some(ShareKind::Virtiofs), Err(why)) => Err(no_virtiofs(&why)),
+        (_, Ok(daemon)) => Ok((vec![FileSystem::NineP, FileSystem::Virtiofs], Some(daemon))),
+        (_, Err(_)) => Ok((vec![FileSystem::NineP], None)),
+    }
+}
+
+const PROJECT_IS_ROOT: &str =
+    "the project is /, so it is not shared writable: run vmtest in a directory of the project's own";
+
+/// Reads the kernel, chooses its modules and builds the initramfs.
+fn prepare_kernel(
+    target: &Target,
+    system: &KernelSystem,
+    qemu: PathBuf,
+    cache: &Path,
+    share_kind: Option<ShareKind>,
+    virtiofsd: &Known,
+) -> Result<Prepared, Failure> {
     let KernelSource::Path(path) = &system.source else {
         unreachable!("`sources` has made it a file of this machine")
     };
-    let qemu = find_qemu(target)?;
-    check_directories(target, system)?;
-    let project = job::canonical_project(target).map_err(|error| {
-        failure(
-            format!("cannot reach the project's directory {}: {error}", target.project_dir.display()),
-            None,
-        )
-    })?;
+    check_directories(target, Some(system))?;
+    let project = find_project(target)?;
     let kernel = Kernel::read(path, &ModuleSearch::new(&system.rootfs))
         .map_err(|error| failure(error.to_string(), None))?;
     let Sharing { kind: share_kind, modules, virtiofsd } =
@@ -122,10 +218,7 @@ pub(crate) fn prepare(
         notices.push(reason.clone());
     }
     if project == Path::new("/") && system.root_access != RootAccess::Writable {
-        notices.push(
-            "the project is /, so it is not shared writable: run vmtest in a directory of the project's own"
-                .to_owned(),
-        );
+        notices.push(PROJECT_IS_ROOT.to_owned());
     }
     let shares = Shares::new(
         target,
@@ -134,30 +227,41 @@ pub(crate) fn prepare(
         module_index.as_ref().map(|outcome| (kernel.release.as_str(), outcome)),
         share_kind,
     );
-    if shares.served() > SERVED_AT_MOST {
-        return Err(failure(
-            format!(
-                "virtiofs serves {SERVED_AT_MOST} directories at most, and this target has {}",
-                shares.served()
-            ),
-            Some("mount a directory that holds several of them"),
-        ));
-    }
+    check_served(&shares)?;
     let indexes = match module_index {
         Some(Index::Links(links)) => Some(links),
         _ => None,
     };
-    Ok(Prepared {
-        kernel: kernel.file,
+    let system = PreparedSystem::Kernel(Box::new(PreparedKernel {
+        file: kernel.file,
         release: kernel.release,
+        args: system.args.clone(),
         initramfs,
-        qemu,
-        project,
-        shares,
-        virtiofsd,
         indexes,
-        notices,
+    }));
+    Ok(Prepared { system, qemu, project, shares, virtiofsd, notices })
+}
+
+fn find_project(target: &Target) -> Result<PathBuf, Failure> {
+    job::canonical_project(target).map_err(|error| {
+        failure(
+            format!("cannot reach the project's directory {}: {error}", target.project_dir.display()),
+            None,
+        )
     })
+}
+
+fn check_served(shares: &Shares) -> Result<(), Failure> {
+    if shares.served() <= SERVED_AT_MOST {
+        return Ok(());
+    }
+    Err(failure(
+        format!(
+            "virtiofs serves {SERVED_AT_MOST} directories at most, and this target has {}",
+            shares.served()
+        ),
+        Some("mount a directory that holds several of them"),
+    ))
 }
 
 fn failure(reason: String, help: Option<&str>) -> Failure {
@@ -165,9 +269,9 @@ fn failure(reason: String, help: Option<&str>) -> Failure {
 }
 
 /// QEMU's own message for a directory that is not there names an internal id.
-fn check_directories(target: &Target, system: &KernelSystem) -> Result<(), Failure> {
+fn check_directories(target: &Target, system: Option<&KernelSystem>) -> Result<(), Failure> {
     let mounts = target.vm.mounts.iter().map(|mount| ("vm.mounts", &mount.host_path));
-    for (key, path) in std::iter::once(("rootfs", &system.rootfs)).chain(mounts) {
+    for (key, path) in system.map(|system| ("rootfs", &system.rootfs)).into_iter().chain(mounts) {
         if !path.is_dir() {
             return Err(failure(
                 format!("`{key}`: {} is not a directory that can be shared", path.display()),
@@ -216,10 +320,8 @@ fn choose_sharing(
     if wanted == Some(ShareKind::NineP) {
         return with(ShareKind::NineP, None);
     }
-    match (wanted, &virtiofsd.get().and_then(|daemon| memory_can_be_shared(target).map(|()| daemon))) {
-        (Some(_), Err(why)) => {
-            Err(failure(format!("directories cannot be shared over virtiofs: {why}"), None))
-        }
+    match (wanted, &find_virtiofsd(target, virtiofsd)) {
+        (Some(_), Err(why)) => Err(no_virtiofs(why)),
         (Some(kind), Ok(daemon)) => with(kind, Some(daemon)),
         // The user's own arguments may say where the guest's memory is, which the daemons must see.
         (None, Ok(daemon)) => {
@@ -241,10 +343,17 @@ fn choose_sharing(
     }
 }
 
-/// The daemons see the guest's memory in a file of its size.
-fn memory_can_be_shared(target: &Target) -> Result<(), String> {
+/// This machine's virtiofsd, if it can serve the target; else a clause that says why not.
+fn find_virtiofsd(target: &Target, known: &Known) -> Result<Virtiofsd, String> {
+    let daemon = known.get()?;
+    // It sees the guest's memory in a file of its size.
     host::may_write(target.vm.memory.bytes)
-        .map_err(|error| format!("the guest's memory would have to be a file, and {error}"))
+        .map_err(|error| format!("the guest's memory would have to be a file, and {error}"))?;
+    Ok(daemon)
+}
+
+fn no_virtiofs(why: &str) -> Failure {
+    failure(format!("directories cannot be shared over virtiofs: {why}"), None)
 }
 
 /// Whether all of the machine is vmtest's own: nobody knows what arguments or a program of the user's make of it.

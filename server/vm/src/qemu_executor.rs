@@ -1,6 +1,7 @@
 //! One target from kernel to verdict, in order. [`Run::carry_out`] names every step.
 
 mod booting;
+mod errand;
 mod keeping;
 mod warming;
 
@@ -11,20 +12,23 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use errand::Errand;
 use keeping::Keeping;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vmtest_config::{Command, KernelSystem, Target};
+use vmtest_config::{Command, Target};
 use vmtest_guest::wire::Exit;
 use warming::Purpose;
 
+use crate::agent_client::AgentClient;
 use crate::clock::Clock;
 use crate::decide::{self, Report, RunEnd};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind};
 use crate::executor::{Executor, TargetIo, Warmed};
-use crate::job::{self, Attached};
+use crate::image::GuestError;
+use crate::job::Attached;
 use crate::live::{Live, in_words};
 use crate::modules::Links;
 use crate::prepare::{self, Prepared};
@@ -180,24 +184,26 @@ impl Run<'_> {
     /// Everything, in order. An error is a verdict that was reached before there was a guest.
     async fn carry_out(&mut self) -> Result<(Verdict, LostWrites), Verdict> {
         // Refusals first: they need no machine and no time.
-        let system = prepare::supported(self.target).map_err(Verdict::BootFailed)?;
+        prepare::supported(self.target).map_err(Verdict::BootFailed)?;
         self.say(EventKind::Preparing).await;
-        // Reads the kernel and builds the initramfs; everything that can be wrong before QEMU starts is said here.
-        let mut prepared = self.prepare(system).await?;
+        // Reads the kernel and builds the initramfs, or opens the image; everything that can be wrong before QEMU starts is said
+        // here.
+        let mut prepared = self.prepare().await?;
         // What the guest needs later than its boot is made meanwhile.
-        let indexes = prepared.indexes.clone().map(|links| self.make_indexes(links));
-        // KVM where it works, else TCG; the first answer of the agent ends it.
-        let booted = self.get_up(system, &mut prepared).await?;
+        let indexes = prepared.indexes().cloned().map(|links| self.make_indexes(links));
+        // KVM where it works, else TCG; the first answer of the agent ends it. An image's shares are mounted before it is said that it
+        // is up, because only then it is known how they reach it.
+        let booted = self.get_up(&mut prepared).await?;
         if let Some(indexes) = indexes {
             self.wait_for_indexes(indexes).await;
         }
-        // The job carries the clock and fresh random bytes, so it is written only now. The command's own time starts when
-        // the guest says that it runs; set-up belongs to the boot's limit.
-        let mut ran = self.run_to_end(system, &prepared, booted).await;
+        // By a job for our guest init, which carries the clock and fresh random bytes and so is written only now; in an image by its
+        // own agent. The command's own time starts when the guest says that it runs; set-up belongs to the boot's limit.
+        let mut ran = self.run_to_end(&prepared, booted).await;
         // A guest that was resumed, and came to grief before its command began without a word of its kernel, boots instead.
         if let Some(suspect) = self.boots_after(&ran).await {
-            let booted = self.get_up(system, &mut prepared).await?;
-            let resumed = std::mem::replace(&mut ran, self.run_to_end(system, &prepared, booted).await);
+            let booted = self.get_up(&mut prepared).await?;
+            let resumed = std::mem::replace(&mut ran, self.run_to_end(&prepared, booted).await);
             if ran.began {
                 suspect.convict(&resumed.end.to_string());
             }
@@ -228,13 +234,11 @@ impl Run<'_> {
         }
     }
 
-    async fn prepare(&mut self, system: &KernelSystem) -> Result<Prepared, Verdict> {
+    async fn prepare(&mut self) -> Result<Prepared, Verdict> {
         let started = Instant::now();
-        let (target, system, cache) = (self.target.clone(), system.clone(), self.executor.cache.clone());
+        let (target, cache) = (self.target.clone(), self.executor.cache.clone());
         let (wanted, virtiofsd) = (self.share_kind, self.executor.virtiofsd.clone());
-        let work = tokio::task::spawn_blocking(move || {
-            prepare::prepare(&target, &system, &cache, wanted, &virtiofsd)
-        });
+        let work = tokio::task::spawn_blocking(move || prepare::prepare(&target, &cache, wanted, &virtiofsd));
         let prepared = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(Verdict::Cancelled),
             prepared = work => prepared,
@@ -270,19 +274,19 @@ impl Run<'_> {
     }
 
     /// Runs the command in a guest that is up, and ends the machine.
-    async fn run_to_end(&mut self, system: &KernelSystem, prepared: &Prepared, booted: Booted) -> Ran {
-        let Booted { mut live, monitor } = booted;
-        let (end, began) = self.run_command(system, prepared, &mut live).await;
+    async fn run_to_end(&mut self, prepared: &Prepared, booted: Booted) -> Ran {
+        let Booted { mut live, mut monitor } = booted;
+        let (end, began) = self.run_command(prepared, &mut live, &mut monitor).await;
         // The console is read to its end before the verdict: a panic may be its last words.
         Ran { end, began, report: live.end(Some(monitor)).await }
     }
 
-    /// Hands the job over and waits for the end of the command, whatever it may be; whether the command had begun.
+    /// Has the command run and waits for its end, whatever it may be; whether the command had begun.
     async fn run_command(
         &mut self,
-        system: &KernelSystem,
         prepared: &Prepared,
         live: &mut Live,
+        monitor: &mut mpsc::UnboundedReceiver<MonitorEvent>,
     ) -> (RunEnd, bool) {
         if self.target.command != Command::Interactive {
             self.io.terminal = None;
@@ -298,22 +302,18 @@ impl Run<'_> {
             self.boot_limit(Accelerator::Tcg)
         };
         let mut clock = Clock::new(setup_limit, self.target.timeout);
-        let job = match job::job(
-            self.target,
-            system,
-            &prepared.project,
-            &prepared.shares,
-            prepared.shows_owners(),
-            attached,
-        ) {
-            Ok(job) => job,
+        let errand = match Errand::new(self.target, prepared, live.guest.take(), attached) {
+            Ok(errand) => errand,
             Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), false),
         };
         let mut typing = None;
         let end = {
-            let Live { process, agent, control, input, .. } = live;
+            let Live { process, agent, control, alarms, inputs, shutdown, .. } = live;
+            let agent: &AgentClient = agent;
             let cancel = &self.io.cancel;
-            let mut hand_over = Some(Box::pin(agent.hand_over(&job)));
+            let mut errand = Some(Box::pin(errand.run(agent)));
+            // A panic on the console may be anybody's text: a guest that still answers has none.
+            let mut question = None;
             loop {
                 tokio::select! {
                     biased;
@@ -322,8 +322,11 @@ impl Run<'_> {
                         Some(Control::Started) => {
                             clock.command_started();
                             // Not before: what is typed is the command's, and a guest that fails has none.
-                            let ends = self.io.terminal.take().zip(input.take());
-                            typing = ends.map(|(terminal, input)| Typing::start(terminal, input));
+                            let ends = self.io.terminal.take().zip(inputs.take());
+                            typing = ends.map(|(terminal, inputs)| {
+                                let has_window = terminal.size.is_some();
+                                Typing::start(terminal, inputs.keyboard(has_window))
+                            });
                         }
                         Some(Control::Ended(exit)) => break RunEnd::Ended(exit),
                         Some(Control::Failed(sentence)) => break RunEnd::SetupFailed(sentence),
@@ -332,14 +335,35 @@ impl Run<'_> {
                             Err(error) => RunEnd::Unreachable(error.to_string()),
                         },
                     },
-                    handed = async { hand_over.as_mut().expect("polled only while there is one").await }, if hand_over.is_some() => {
-                        hand_over = None;
-                        if let Err(error) = handed {
+                    done = async { errand.as_mut().expect("polled only while there is one").await }, if errand.is_some() => {
+                        errand = None;
+                        match done {
+                            Ok(()) => {}
+                            Err(GuestError::NotStarted(sentence)) => break RunEnd::SetupFailed(sentence),
                             // QEMU's own end says more than the broken connection to the agent.
-                            break match tokio::time::timeout(Duration::from_secs(2), process.wait()).await {
-                                Ok(status) => RunEnd::Died(in_words(status)),
-                                Err(_) => RunEnd::Unreachable(error.to_string()),
-                            };
+                            Err(GuestError::Lost(error)) => {
+                                break match tokio::time::timeout(Duration::from_secs(2), process.wait()).await {
+                                    Ok(status) => RunEnd::Died(in_words(status)),
+                                    Err(_) => RunEnd::Unreachable(error.to_string()),
+                                };
+                            }
+                        }
+                    }
+                    Some(event) = monitor.recv() => match event {
+                        MonitorEvent::Restarted => break RunEnd::Restarted,
+                        MonitorEvent::DiskFailed(why) => break RunEnd::DiskFailed(why),
+                        MonitorEvent::Shutdown(reason) => *shutdown = Some(reason),
+                        MonitorEvent::Stopped | MonitorEvent::Migrated(_) => {}
+                    },
+                    Ok(()) = alarms.changed() => {
+                        if alarms.borrow_and_update().panic && question.is_none() {
+                            question = Some(Box::pin(errand::is_dead(agent)));
+                        }
+                    }
+                    is_dead = async { question.as_mut().expect("polled only while there is one").await }, if question.is_some() => {
+                        question = None;
+                        if is_dead {
+                            break RunEnd::Panicked;
                         }
                     }
                     () = clock.expired() => break clock.end(),

@@ -1,4 +1,7 @@
-//! Frames of the guest init become events; what the run itself must know goes to it.
+//! What comes out of a guest's ports becomes events: frames of our guest init, or the plain bytes of an image's command. What
+//! the run itself must know goes to it.
+
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -86,6 +89,48 @@ pub(crate) async fn pump(
     }
 }
 
+/// How far the command of an image is: its ports carry bytes and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlainPhase {
+    /// It has not begun: what comes now is not its own.
+    Before,
+    /// It runs.
+    Running,
+    /// It has ended, and nobody writes any more.
+    Over,
+}
+
+/// How long a port that nobody writes to must be silent to be empty: what was written is in it by then.
+const EMPTY: Duration = Duration::from_millis(50);
+
+/// Reads a plain port until it ends or, when the command is over, until it is empty. A listener that is slow makes the guest wait.
+pub(crate) async fn pump_plain(
+    mut port: impl AsyncRead + Unpin,
+    stream: OutputStream,
+    events: mpsc::Sender<EventKind>,
+    mut phase: watch::Receiver<PlainPhase>,
+) {
+    let mut joiner = Utf8Joiner::new(stream);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let is_over = *phase.borrow_and_update() == PlainPhase::Over;
+        let count = tokio::select! {
+            biased;
+            count = port.read(&mut buffer) => count.unwrap_or(0),
+            Ok(()) = phase.changed() => continue,
+            () = tokio::time::sleep(EMPTY), if is_over => 0,
+        };
+        if count == 0 {
+            break;
+        }
+        // Asked for after the bytes came: what is the command's is never taken for older.
+        if *phase.borrow() != PlainPhase::Before {
+            send(&events, joiner.push(buffer[..count].to_vec())).await;
+        }
+    }
+    send(&events, joiner.finish()).await;
+}
+
 async fn send(events: &mpsc::Sender<EventKind>, event: Option<EventKind>) {
     if let Some(event) = event {
         // A listener that is gone does not change what happened.
@@ -143,6 +188,7 @@ fn unfinished(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
     use vmtest_guest::wire::{ExitStatus, to_bytes};
 
     use super::*;
@@ -201,6 +247,26 @@ mod tests {
             .collect();
         assert_eq!(bytes, [b'a', 0xf0, 0x9f]);
         assert_eq!(controls, [Control::Ended(exit)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plain_port_is_the_commands_from_its_start_to_the_last_byte_after_its_end() {
+        let (events, mut receiver) = mpsc::channel(10);
+        let phase = watch::Sender::new(PlainPhase::Before);
+        let (port, mut guest) = tokio::io::duplex(100);
+        let pump = tokio::spawn(pump_plain(port, OutputStream::Stderr, events, phase.subscribe()));
+        guest.write_all(b"firmware").await.unwrap();
+        // Paused time goes on when everybody waits: by then the pump has read it.
+        tokio::time::sleep(EMPTY).await;
+        phase.send_replace(PlainPhase::Running);
+        guest.write_all("é🦀".as_bytes()).await.unwrap();
+        phase.send_replace(PlainPhase::Over);
+        pump.await.unwrap();
+        let mut seen = Vec::new();
+        while let Ok(event) = receiver.try_recv() {
+            seen.push(event);
+        }
+        assert_eq!(texts(&seen).concat(), "é🦀");
     }
 
     #[tokio::test]

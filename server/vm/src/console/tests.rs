@@ -395,8 +395,8 @@ fn a_boot_that_fails_has_a_likely_cause_with_a_cure() {
 
 #[test]
 fn a_silent_console_has_not_spoken() {
-    assert!(!Console::new().spoke());
-    assert!(read("x").spoke());
+    assert_eq!(Console::new().heard(), Heard::Nothing);
+    assert_eq!(read("x").heard(), Heard::Something);
 }
 
 #[test]
@@ -424,4 +424,25 @@ fn any_bytes_are_read_without_a_panic_and_the_same_in_any_split() {
         assert!(console.tail().len() <= TAIL_LINES);
         assert_eq!(read_in_pieces(bytes, |_| 1 + numbers.below(97)).0, whole);
     });
+}
+
+#[test]
+fn an_image_whose_firmware_finds_nothing_is_told_so_but_not_by_a_program() {
+    let read = |text: &str| {
+        let mut console = Console::of_image();
+        console.push(text.as_bytes());
+        console
+    };
+    let firmware = read("SeaBIOS (version 1.16.2)\r\nNo bootable device.\r\n");
+    assert!(firmware.nothing_boots());
+    assert!(firmware.likely_cause().unwrap().contains("uefi = true"));
+    assert!(!read("[    0.000000] Linux version 6.1\nNo bootable device.\n").nothing_boots());
+}
+
+#[test]
+fn an_image_that_does_not_answer_is_asked_for_its_agent() {
+    let mut console = Console::of_image();
+    assert!(console.likely_cause().unwrap().contains("console=ttyS0"));
+    console.push(b"debian login: \n");
+    assert!(console.likely_cause().unwrap().contains("qemu-guest-agent"));
 }

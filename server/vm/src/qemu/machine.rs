@@ -8,6 +8,7 @@ use vmtest_guest::wire::{AGENT_PORT, FileSystem, INPUT_PORT, STREAM_PORT};
 
 use super::arguments::{Arguments, Properties};
 use crate::event::Accelerator;
+use crate::image::{Firmware, Format, INPUT_PORT as IMAGE_INPUT_PORT, STDERR_PORT, STDOUT_PORT};
 
 /// Everything that decides QEMU's command line.
 #[derive(Debug, Clone)]
@@ -19,14 +20,26 @@ pub(crate) struct Machine {
     pub(crate) cpus: u8,
     /// A multiple of [`MEMORY_UNIT`].
     pub(crate) memory_bytes: u64,
-    pub(crate) kernel: PathBuf,
-    pub(crate) command_line: String,
+    pub(crate) boot: Boot,
     /// Those that daemons serve come after the boot: QEMU saves no state of theirs.
     pub(crate) shares: Vec<ShareDevice>,
     pub(crate) network: bool,
     /// Off where the user's own arguments may need what it forbids.
     pub(crate) sandbox: bool,
     pub(crate) extra_args: Vec<String>,
+}
+
+/// What the machine starts.
+#[derive(Debug, Clone)]
+pub(crate) enum Boot {
+    /// A kernel with our initramfs, by QEMU itself.
+    Kernel { file: PathBuf, command_line: String },
+    /// What the firmware finds on a disk.
+    Image {
+        format: Format,
+        /// None for the machine's own BIOS.
+        firmware: Option<Firmware>,
+    },
 }
 
 /// QEMU rounds a machine's memory up to this, and takes only a file of exactly that size for it.
@@ -70,6 +83,9 @@ impl MemoryFile {
     }
 }
 
+/// QEMU's name for the disk that an image's guest has.
+pub(crate) const DISK_NODE: &str = "disk";
+
 /// The share that becomes the guest's `/`.
 pub(crate) const ROOT_TAG: &str = "root";
 
@@ -85,21 +101,44 @@ pub(crate) struct ShareDevice {
 /// QEMU's ends of what connects it to us.
 #[derive(Debug, Clone)]
 pub(crate) struct Descriptors {
-    pub(crate) initramfs: RawFd,
+    pub(crate) boot: BootDescriptors,
     pub(crate) console: RawFd,
     pub(crate) monitor: RawFd,
     pub(crate) agent: RawFd,
-    pub(crate) stream: RawFd,
-    pub(crate) input: RawFd,
     pub(crate) memory: Memory,
     /// To the daemons of virtiofs, one for each share; none where the machine has no use for them.
     pub(crate) file_servers: Vec<RawFd>,
 }
 
+/// Those that depend on what the machine starts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BootDescriptors {
+    /// With a guest init of ours.
+    Kernel { initramfs: RawFd, stream: RawFd, input: RawFd },
+    /// With the image's own agent.
+    Image {
+        /// The image itself, open for reading only.
+        image: RawFd,
+        /// Takes what the guest writes to its disk.
+        overlay: RawFd,
+        stdout: RawFd,
+        stderr: RawFd,
+        input: RawFd,
+        /// A second serial line, for a shell.
+        terminal: RawFd,
+    },
+}
+
 impl Descriptors {
     /// All of them.
     pub(crate) fn all(&self) -> Vec<RawFd> {
-        let mut all = vec![self.initramfs, self.console, self.monitor, self.agent, self.stream, self.input];
+        let mut all = vec![self.console, self.monitor, self.agent];
+        match self.boot {
+            BootDescriptors::Kernel { initramfs, stream, input } => all.extend([initramfs, stream, input]),
+            BootDescriptors::Image { image, overlay, stdout, stderr, input, terminal } => {
+                all.extend([image, overlay, stdout, stderr, input, terminal]);
+            }
+        }
         all.extend(&self.file_servers);
         match self.memory {
             Memory::Own => {}
@@ -114,12 +153,10 @@ impl Descriptors {
     /// For arguments that are looked at and not used.
     fn none() -> Self {
         Self {
-            initramfs: -1,
+            boot: BootDescriptors::Kernel { initramfs: -1, stream: -1, input: -1 },
             console: -1,
             monitor: -1,
             agent: -1,
-            stream: -1,
-            input: -1,
             memory: Memory::Own,
             file_servers: Vec::new(),
         }
@@ -130,7 +167,7 @@ impl Machine {
     /// QEMU's arguments.
     pub(crate) fn arguments(&self, descriptors: &Descriptors) -> Arguments {
         let mut args = Arguments::default();
-        args.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
+        args.flag("-nodefaults").flag("-no-user-config");
         args.raw("-display", "none").raw("-monitor", "none");
         if self.sandbox {
             let denied = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
@@ -143,9 +180,7 @@ impl Machine {
         }
         args.raw("-cpu", &self.cpu);
         args.raw("-smp", self.cpus.to_string());
-        args.raw("-kernel", &self.kernel);
-        args.raw("-initrd", format!("/proc/self/fd/{}", descriptors.initramfs));
-        args.raw("-append", &self.command_line);
+        self.start(&mut args, descriptors.boot);
         connect_ports(&mut args, descriptors);
         self.export(&mut args);
         for (number, fd) in descriptors.file_servers.iter().enumerate() {
@@ -166,6 +201,32 @@ impl Machine {
     /// The shares that need a daemon each.
     pub(crate) fn served(&self) -> impl Iterator<Item = &ShareDevice> {
         self.shares.iter().filter(|share| share.file_system == FileSystem::Virtiofs)
+    }
+
+    /// What is there to be started, and by whom.
+    fn start(&self, args: &mut Arguments, descriptors: BootDescriptors) {
+        match (&self.boot, descriptors) {
+            (Boot::Kernel { file, command_line }, BootDescriptors::Kernel { initramfs, .. }) => {
+                args.flag("-no-reboot");
+                args.raw("-kernel", file);
+                args.raw("-initrd", in_proc(initramfs));
+                args.raw("-append", command_line);
+            }
+            // It may restart while it boots, as distributions do after their first start.
+            (Boot::Image { format, firmware }, BootDescriptors::Image { image, overlay, .. }) => {
+                if let Some(firmware) = firmware {
+                    firmware.plug(args);
+                }
+                for node in format.block_nodes(&in_proc(image), &in_proc(overlay)) {
+                    args.raw("-blockdev", node.to_string());
+                }
+                args.list(
+                    "-device",
+                    Properties::new("virtio-blk-pci").with("drive", DISK_NODE).with("bootindex", "0"),
+                );
+            }
+            _ => unreachable!("a machine is connected as what it starts needs it"),
+        }
     }
 
     /// Shares by QEMU's own 9p server.
@@ -200,17 +261,25 @@ impl Machine {
                 Properties::new("memory-backend-memfd").switch("share", true)
             }
             Memory::Own => {
-                args.raw("-machine", "pc");
+                args.raw("-machine", self.kind());
                 return;
             }
             // A kept state knows it by its name.
             Memory::Kept { .. } | Memory::Resumed { .. } => Properties::new("memory-backend-ram"),
         };
-        args.raw("-machine", "pc,memory-backend=memory");
+        args.raw("-machine", format!("{},memory-backend=memory", self.kind()));
         args.list("-object", object.with("id", "memory").with("size", format!("{}B", self.memory_bytes)));
         if matches!(memory, Memory::Resumed { .. }) {
             // The monitor says where from.
             args.raw("-incoming", "defer");
+        }
+    }
+
+    /// QEMU's name for the kind of machine. The BIOS of one without graphics speaks on the serial line.
+    fn kind(&self) -> &'static str {
+        match self.boot {
+            Boot::Kernel { .. } => "pc",
+            Boot::Image { .. } => "pc,graphics=off",
         }
     }
 
@@ -219,13 +288,21 @@ impl Machine {
         let blank =
             |share: &ShareDevice| ShareDevice { path: PathBuf::new(), writable: true, ..share.clone() };
         let shares = self.shares.iter().map(blank).collect();
-        let machine = Self { shares, kernel: PathBuf::new(), ..self.clone() };
+        let mut machine = Self { shares, ..self.clone() };
+        if let Boot::Kernel { file, .. } = &mut machine.boot {
+            *file = PathBuf::new();
+        }
         machine.arguments(&Descriptors::none())
     }
 }
 
 fn in_file(fd: RawFd) -> Properties {
-    Properties::new("memory-backend-file").with("mem-path", format!("/proc/self/fd/{fd}"))
+    Properties::new("memory-backend-file").with("mem-path", in_proc(fd))
+}
+
+/// A path to what QEMU has inherited.
+fn in_proc(fd: RawFd) -> String {
+    format!("/proc/self/fd/{fd}")
 }
 
 /// QEMU's name for the connection to a daemon of virtiofs.
@@ -253,20 +330,36 @@ fn connect_ports(args: &mut Arguments, descriptors: &Descriptors) {
     connect(args, "console", descriptors.console);
     connect(args, "monitor", descriptors.monitor);
     connect(args, "agent", descriptors.agent);
-    connect(args, "stream", descriptors.stream);
-    connect(args, "input", descriptors.input);
     args.raw("-serial", "chardev:console");
     args.list("-mon", Properties::new("").with("chardev", "monitor").with("mode", "control"));
     args.list("-device", Properties::new("virtio-serial-pci").with("id", "ports").with("max_ports", "8"));
+    let ports: &[(&str, &str, RawFd)] = match descriptors.boot {
+        BootDescriptors::Kernel { stream, input, .. } => {
+            &[("stream", STREAM_PORT, stream), ("input", INPUT_PORT, input)]
+        }
+        BootDescriptors::Image { stdout, stderr, input, terminal, .. } => {
+            connect(args, "terminal", terminal);
+            args.raw("-serial", "chardev:terminal");
+            &[
+                ("stdout", STDOUT_PORT, stdout),
+                ("stderr", STDERR_PORT, stderr),
+                ("input", IMAGE_INPUT_PORT, input),
+            ]
+        }
+    };
+    plug_port(args, 1, "agent", AGENT_PORT);
     // Explicit numbers: a kept state names its ports by them.
-    for (number, (id, name)) in
-        [("agent", AGENT_PORT), ("stream", STREAM_PORT), ("input", INPUT_PORT)].iter().enumerate()
-    {
-        let port = Properties::new("virtserialport")
-            .with("bus", "ports.0")
-            .with("nr", (number + 1).to_string())
-            .with("chardev", id)
-            .with("name", name);
-        args.list("-device", port);
+    for (number, (id, name, fd)) in (2..).zip(ports) {
+        connect(args, id, *fd);
+        plug_port(args, number, id, name);
     }
+}
+
+fn plug_port(args: &mut Arguments, number: usize, id: &str, name: &str) {
+    let port = Properties::new("virtserialport")
+        .with("bus", "ports.0")
+        .with("nr", number.to_string())
+        .with("chardev", id)
+        .with("name", name);
+    args.list("-device", port);
 }

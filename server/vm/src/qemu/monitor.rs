@@ -5,7 +5,9 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use qapi::futures::{QapiService, QmpStreamTokio};
-use qapi::qmp::{self, Event, MigrationCapability, MigrationCapabilityStatus, MigrationStatus, RunState};
+use qapi::qmp::{
+    self, BlockErrorAction, Event, MigrationCapability, MigrationCapabilityStatus, MigrationStatus, RunState,
+};
 use tokio::io::WriteHalf;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -30,6 +32,10 @@ pub(crate) struct Monitor {
 pub(crate) enum MonitorEvent {
     /// The machine stopped running.
     Stopped,
+    /// The guest restarted.
+    Restarted,
+    /// QEMU cannot write what the guest writes to its disk, for this reason, and has stopped the guest.
+    DiskFailed(String),
     /// The machine is ending, for this reason (QEMU's `ShutdownCause`).
     Shutdown(String),
     /// The state was saved or loaded; whether that worked.
@@ -64,6 +70,10 @@ impl Monitor {
             while let Some(Ok(event)) = events.next().await {
                 let event = match event {
                     Event::STOP { .. } => MonitorEvent::Stopped,
+                    Event::RESET { data, .. } if data.guest => MonitorEvent::Restarted,
+                    Event::BLOCK_IO_ERROR { data, .. } if data.action == BlockErrorAction::stop => {
+                        MonitorEvent::DiskFailed(data.reason)
+                    }
                     Event::SHUTDOWN { data, .. } => MonitorEvent::Shutdown(
                         serde_json::to_value(data.reason)
                             .ok()

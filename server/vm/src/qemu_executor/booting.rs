@@ -3,18 +3,22 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use vmtest_config::KernelSystem;
+use vmtest_config::System;
+use vmtest_guest::wire::FileSystem;
 
 use super::keeping::Source;
 use super::warming::Purpose;
 use super::{Booted, Run};
 use crate::accelerator::{self, KvmMemory};
+use crate::agent_client::ExecError;
 use crate::clock::awake;
+use crate::console::Heard;
 use crate::decide::{self, BootEnd, Next, Report};
 use crate::event::{Accelerator, EventKind, ShareKind, Start};
-use crate::live::{Beginning, Live, in_words};
-use crate::prepare::{self, Prepared};
-use crate::qemu::machine::{MEMORY_UNIT, Machine};
+use crate::image;
+use crate::live::{Alarms, Beginning, Live, in_words};
+use crate::prepare::{self, Prepared, PreparedSystem};
+use crate::qemu::machine::{Boot, MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
 use crate::verdict::{Failure, Verdict};
 
@@ -27,6 +31,9 @@ const PLUG: Duration = Duration::from_secs(10);
 /// `boot_timeout` where the target has none.
 const KVM_BOOT: Duration = Duration::from_secs(60);
 const TCG_BOOT: Duration = Duration::from_secs(300);
+/// A whole distribution, perhaps for the first time, with keys to make and a network to wait for.
+const KVM_BOOT_OF_IMAGE: Duration = Duration::from_secs(300);
+const TCG_BOOT_OF_IMAGE: Duration = Duration::from_secs(1200);
 
 /// Why a target has no guest as it was prepared.
 enum Unbooted {
@@ -54,12 +61,8 @@ impl NotUp {
 
 impl Run<'_> {
     /// Boots or resumes, with other shares where virtiofsd turns out not to work.
-    pub(super) async fn get_up(
-        &mut self,
-        system: &KernelSystem,
-        prepared: &mut Prepared,
-    ) -> Result<Booted, Verdict> {
-        let reason = match self.boot(system, prepared).await {
+    pub(super) async fn get_up(&mut self, prepared: &mut Prepared) -> Result<Booted, Verdict> {
+        let reason = match self.boot(prepared).await {
             Ok(booted) => return Ok(booted),
             Err(Unbooted::Ended(verdict)) => return Err(verdict),
             Err(Unbooted::NotShared(reason)) => format!("virtiofsd does not work here: {reason}"),
@@ -70,15 +73,15 @@ impl Run<'_> {
         let sentence = format!("directories are shared by 9p, which is slower: {reason}");
         self.notice_once("virtiofsd", sentence).await;
         self.share_kind = Some(ShareKind::NineP);
-        *prepared = self.prepare(system).await?;
-        match self.boot(system, prepared).await {
+        *prepared = self.prepare().await?;
+        match self.boot(prepared).await {
             Ok(booted) => Ok(booted),
             Err(Unbooted::Ended(verdict)) => Err(verdict),
             Err(Unbooted::NotShared(_)) => unreachable!("9p needs no daemon"),
         }
     }
 
-    async fn boot(&mut self, system: &KernelSystem, prepared: &Prepared) -> Result<Booted, Unbooted> {
+    async fn boot(&mut self, prepared: &Prepared) -> Result<Booted, Unbooted> {
         let started = Instant::now();
         let memory = KvmMemory::new(&self.executor.cache, &prepared.qemu, &self.target.kvm_cpu_args);
         let chosen = accelerator::chosen_by_user(&self.target.vm.extra_args);
@@ -90,7 +93,7 @@ impl Run<'_> {
         let mut retried = false;
         for attempt in 1.. {
             self.say(EventKind::Booting { accelerator, attempt }).await;
-            let machine = self.machine(system, prepared, accelerator);
+            let machine = self.machine(prepared, accelerator);
             let source = self.keeping.source(&machine, prepared).await;
             if self.purpose == Purpose::Keeping && !matches!(source, Source::BootAndKeep(_)) {
                 // There is one, or there can be none; which of the two `keeping` knows.
@@ -109,11 +112,11 @@ impl Run<'_> {
                 Source::Boot => self.boot_once(&machine, prepared, accelerator, Beginning::Boot).await,
             };
             let booted = match booted {
-                Ok(booted) => self.plug_shares(booted).await,
-                not_up => not_up,
+                Ok(booted) => self.share(booted, prepared).await,
+                Err(not_up) => Err(not_up),
             };
             match booted {
-                Ok(booted) => {
+                Ok((booted, share)) => {
                     if let Some(reason) = suspicion {
                         // Only now is it certain that KVM was to blame, and not QEMU's arguments.
                         memory.remember(&reason);
@@ -126,7 +129,7 @@ impl Run<'_> {
                         accelerator,
                         start: if cold_because.is_some() { Start::Cold } else { Start::Snapshot },
                         cold_because,
-                        share: prepared.shares.kind,
+                        share,
                     })
                     .await;
                     return Ok(booted);
@@ -172,7 +175,7 @@ impl Run<'_> {
         choice.accelerator
     }
 
-    fn machine(&self, system: &KernelSystem, prepared: &Prepared, accelerator: Accelerator) -> Machine {
+    fn machine(&self, prepared: &Prepared, accelerator: Accelerator) -> Machine {
         let vm = &self.target.vm;
         Machine {
             accelerator: accelerator::chosen_by_user(&vm.extra_args).is_none().then_some(accelerator),
@@ -182,13 +185,73 @@ impl Run<'_> {
             },
             cpus: vm.num_cpus.get(),
             memory_bytes: vm.memory.bytes.next_multiple_of(MEMORY_UNIT),
-            kernel: prepared.kernel.clone(),
-            command_line: command_line(&system.args, accelerator),
+            boot: match &prepared.system {
+                PreparedSystem::Kernel(kernel) => Boot::Kernel {
+                    file: kernel.file.clone(),
+                    command_line: command_line(&kernel.args, accelerator),
+                },
+                PreparedSystem::Image(image) => {
+                    Boot::Image { format: image.disk.format, firmware: image.firmware.clone() }
+                }
+            },
             shares: prepared.shares.devices.clone(),
             network: vm.network,
             sandbox: prepare::is_ours_alone(self.target),
             extra_args: vm.extra_args.clone(),
         }
+    }
+
+    /// Gives a guest that is up its shares, as far as our guest init does not mount them; how they reach it.
+    async fn share(&self, booted: Booted, prepared: &Prepared) -> Result<(Booted, ShareKind), NotUp> {
+        match prepared.system {
+            PreparedSystem::Kernel(_) => {
+                self.plug_shares(booted).await.map(|booted| (booted, prepared.shares.kind))
+            }
+            PreparedSystem::Image(_) => self.mount_in_image(booted, prepared).await,
+        }
+    }
+
+    /// Mounts the shares of an image by 9p, which is there from the start, else by virtiofs: only its own kernel knows what it has.
+    async fn mount_in_image(
+        &self,
+        mut booted: Booted,
+        prepared: &Prepared,
+    ) -> Result<(Booted, ShareKind), NotUp> {
+        let mut refusals = Vec::new();
+        for (by, kind) in [(FileSystem::NineP, ShareKind::NineP), (FileSystem::Virtiofs, ShareKind::Virtiofs)]
+        {
+            if !prepared.shares.devices.iter().any(|device| device.file_system == by) {
+                continue;
+            }
+            if by == FileSystem::Virtiofs {
+                booted = self.plug_shares(booted).await?;
+            }
+            let Live { process, agent, .. } = &mut booted.live;
+            let limit = self.boot_limit(Accelerator::Tcg);
+            let end = tokio::select! {
+                () = self.io.cancel.cancelled() => BootEnd::Cancelled,
+                () = awake(limit) => BootEnd::TimedOut(limit),
+                status = process.wait() => BootEnd::Died(in_words(status)),
+                mounted = image::mount(agent, &prepared.shares, by) => match mounted {
+                    Ok(()) => return Ok((booted, kind)),
+                    Err(ExecError::Broken(error)) => BootEnd::Unreachable(error.to_string()),
+                    Err(ExecError::Forbidden(why)) => BootEnd::NotSetUp(
+                        format!("the image's guest agent does not run programs: {why}"),
+                        Some("allow guest-exec in its configuration, such as /etc/sysconfig/qemu-ga"),
+                    ),
+                    Err(ExecError::Refused(why)) => {
+                        refusals.push(why);
+                        continue;
+                    }
+                },
+            };
+            return Err(NotUp::Failed(end, booted.live.end(Some(booted.monitor)).await));
+        }
+        let reason = format!("directories cannot be shared with the image: {}", refusals.join("; "));
+        let help = "its kernel needs 9p (CONFIG_9P_FS, CONFIG_NET_9P_VIRTIO) or, where virtiofsd can serve you, \
+                    virtiofs (CONFIG_VIRTIO_FS)";
+        let end = BootEnd::NotSetUp(reason, Some(help));
+        Err(NotUp::Failed(end, booted.live.end(Some(booted.monitor)).await))
     }
 
     /// Gives a guest that is up the shares that it cannot be kept with.
@@ -226,7 +289,7 @@ impl Run<'_> {
             }
         };
         let mut monitor = None;
-        let end = match self.wait_for_agent(&mut live, &mut monitor, accelerator).await {
+        let end = match self.wait_for_agent(&mut live, &mut monitor, prepared, accelerator).await {
             Ok(()) => match monitor {
                 Some(monitor) => return Ok(Booted { live, monitor }),
                 None => BootEnd::Unreachable("the agent answered before the monitor".to_owned()),
@@ -240,6 +303,7 @@ impl Run<'_> {
         &self,
         live: &mut Live,
         monitor: &mut Option<mpsc::UnboundedReceiver<MonitorEvent>>,
+        prepared: &Prepared,
         accelerator: Accelerator,
     ) -> Result<(), BootEnd> {
         let limit = self.boot_limit(accelerator);
@@ -247,6 +311,16 @@ impl Run<'_> {
         let (most_silence, most_stall) = (self.purpose.patience(KVM_SILENCE), self.purpose.patience(STALL));
         let silence = awake(most_silence);
         tokio::pin!(deadline, silence);
+        let silent = |alarms: &Alarms| match &prepared.system {
+            PreparedSystem::Kernel(_) => alarms.heard < Heard::Kernel,
+            // Its firmware is the only one that certainly speaks; nobody knows the user's own.
+            PreparedSystem::Image(image) => {
+                alarms.heard == Heard::Nothing
+                    && image.firmware.as_ref().is_none_or(|firmware| firmware.is_known)
+            }
+        };
+        // An image may have no console at all: it is waited for in silence.
+        let says_how_it_goes = matches!(prepared.system, PreparedSystem::Kernel(_));
         let events = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
             () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
@@ -272,30 +346,38 @@ impl Run<'_> {
                 () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
                 answer = &mut answer => return answer.map_err(|error| BootEnd::Unreachable(error.to_string())),
                 status = live.process.wait() => return Err(BootEnd::Died(in_words(status))),
-                event = next_event(monitor) => {
-                    if event == MonitorEvent::Stopped && live.accelerator_failed().await {
+                event = next_event(monitor) => match event {
+                    MonitorEvent::Stopped if live.accelerator_failed().await => {
                         return Err(BootEnd::AcceleratorFailed);
                     }
-                }
+                    MonitorEvent::DiskFailed(why) => return Err(BootEnd::DiskFailed(why)),
+                    _ => {}
+                },
                 Ok(()) = live.alarms.changed() => {
-                    if live.alarms.borrow_and_update().bug {
+                    let alarms = *live.alarms.borrow_and_update();
+                    if alarms.bug {
                         return Err(BootEnd::KernelBug);
+                    }
+                    if alarms.nothing_boots {
+                        return Err(BootEnd::NothingBoots);
                     }
                 }
                 Ok(()) = live.progress.changed() => {}
-                () = &mut silence, if accelerator == Accelerator::Kvm && !live.alarms.borrow().kernel_runs => {
+                () = &mut silence, if accelerator == Accelerator::Kvm && silent(&live.alarms.borrow()) => {
                     return Err(BootEnd::Silent(most_silence));
                 }
                 () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
-                () = stall => return Err(BootEnd::Stalled(most_stall)),
+                () = stall, if says_how_it_goes => return Err(BootEnd::Stalled(most_stall)),
             }
         }
     }
 
     pub(super) fn boot_limit(&self, accelerator: Accelerator) -> Duration {
-        self.purpose.patience(self.target.boot_timeout.unwrap_or(match accelerator {
-            Accelerator::Kvm => KVM_BOOT,
-            Accelerator::Tcg => TCG_BOOT,
+        self.purpose.patience(self.target.boot_timeout.unwrap_or(match (&self.target.system, accelerator) {
+            (System::Kernel(_), Accelerator::Kvm) => KVM_BOOT,
+            (System::Kernel(_), Accelerator::Tcg) => TCG_BOOT,
+            (System::Image(_), Accelerator::Kvm) => KVM_BOOT_OF_IMAGE,
+            (System::Image(_), Accelerator::Tcg) => TCG_BOOT_OF_IMAGE,
         }))
     }
 }

@@ -15,7 +15,7 @@ use crate::clock::awake;
 use crate::decide;
 use crate::event::EventKind;
 use crate::live::{Beginning, Live, ParkError};
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, PreparedSystem};
 use crate::qemu::machine::Machine;
 use crate::snapshot::{Claim, FileId, Identity, Key, Snapshots, Strike, Template};
 
@@ -23,6 +23,9 @@ use crate::snapshot::{Claim, FileId, Identity, Key, Snapshots, Strike, Template}
 const RESUME: Duration = Duration::from_secs(20);
 /// Why a guest is not kept where the machine is not all ours.
 pub(super) const UNKNOWN_MACHINE: &str = "with `vm.extra_args` or `qemu_command` every guest boots";
+
+/// Why no image's guest is kept: what it has on its disk is its own, and would be as old as its state.
+pub(super) const IMAGES_BOOT: &str = "an image's guest always boots";
 
 /// What one run knows of kept guests.
 #[derive(Debug)]
@@ -91,10 +94,14 @@ impl Keeping {
     /// Looks for a kept guest, and where there is none asks for the right to keep one.
     pub(super) async fn source(&mut self, machine: &Machine, prepared: &Prepared) -> Source {
         let Some(snapshots) = self.snapshots.clone() else { return Source::Boot };
+        let PreparedSystem::Kernel(kernel) = &prepared.system else {
+            self.cold_because = Some(IMAGES_BOOT.to_owned());
+            return Source::Boot;
+        };
         let (source, because) = if machine.sandbox {
-            let (machine, qemu) = (machine.clone(), prepared.qemu.clone());
-            let initramfs = prepared.initramfs.try_clone();
-            let look = move || find_or_claim(snapshots, &machine, &qemu, &initramfs?);
+            let (machine, qemu, file) = (machine.clone(), prepared.qemu.clone(), kernel.file.clone());
+            let initramfs = kernel.initramfs.try_clone();
+            let look = move || find_or_claim(snapshots, &machine, &file, &qemu, &initramfs?);
             let found = tokio::task::spawn_blocking(look).await.map_err(io::Error::other).flatten();
             let unknown = |error| (Source::Boot, Some(format!("what it depends on cannot be read: {error}")));
             found.unwrap_or_else(unknown)
@@ -162,11 +169,12 @@ impl Suspect {
 fn find_or_claim(
     snapshots: Snapshots,
     machine: &Machine,
+    file: &Path,
     qemu: &Path,
     initramfs: &OwnedFd,
 ) -> io::Result<(Source, Option<String>)> {
-    let kernel = Identity::of(&File::open(&machine.kernel)?)?;
-    let key = Key::new(machine, qemu, initramfs)?;
+    let kernel = Identity::of(&File::open(file)?)?;
+    let key = Key::new(machine, file, qemu, initramfs)?;
     let because = match snapshots.find(&key) {
         Ok(Some(template)) => return Ok((Source::Snapshot(template), None)),
         Ok(None) => "there is no snapshot yet".to_owned(),
@@ -210,9 +218,12 @@ impl Run<'_> {
         };
         match kept {
             Ok((parked, resumed)) => {
-                let kernel = File::open(&machine.kernel).and_then(|file| Identity::of(&file));
-                if kernel.is_ok_and(|kernel| kernel == keeper.kernel) {
-                    self.keeping.publish(keeper, prepared.release.clone(), parked);
+                if let PreparedSystem::Kernel(kernel) = &prepared.system
+                    && File::open(&kernel.file)
+                        .and_then(|file| Identity::of(&file))
+                        .is_ok_and(|now| now == keeper.kernel)
+                {
+                    self.keeping.publish(keeper, kernel.release.clone(), parked);
                 }
                 Ok(resumed)
             }

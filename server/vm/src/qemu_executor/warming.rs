@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use vmtest_config::Target;
+use vmtest_config::{System, Target};
 
-use super::keeping::UNKNOWN_MACHINE;
+use super::keeping::{IMAGES_BOOT, UNKNOWN_MACHINE};
 use super::{QemuExecutor, Run};
 use crate::executor::{TargetIo, Warmed};
 use crate::prepare;
@@ -71,11 +71,14 @@ impl Run<'_> {
         if !prepare::is_ours_alone(self.target) {
             return Ok(Warmed::NotKept(UNKNOWN_MACHINE.to_owned()));
         }
-        let system = prepare::supported(self.target).map_err(Verdict::BootFailed)?;
-        let mut prepared = self.prepare(system).await?;
+        if let System::Image(_) = self.target.system {
+            return Ok(Warmed::NotKept(IMAGES_BOOT.to_owned()));
+        }
+        prepare::supported(self.target).map_err(Verdict::BootFailed)?;
+        let mut prepared = self.prepare().await?;
         // Nothing of the project is served, and what is kept does not depend on it.
         prepared.virtiofsd = None;
-        let warmed = match self.get_up(system, &mut prepared).await {
+        let warmed = match self.get_up(&mut prepared).await {
             Ok(booted) => {
                 booted.live.end(Some(booted.monitor)).await;
                 self.name_what_is_kept().await?
@@ -87,7 +90,7 @@ impl Run<'_> {
             Err(verdict) => return Err(verdict),
         };
         // A run needs them besides its guest. Last, because what is cancelled before then has started no `depmod`.
-        if let Some(links) = prepared.indexes
+        if let Some(links) = prepared.indexes().cloned()
             && let Ok(Err(sentence)) = self.make_indexes(links).await
         {
             // The run says so, where it matters.
@@ -148,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_run_refuses_is_not_kept() {
-        assert!(not_kept("image = 'i'").await.contains("image targets"));
+        assert_eq!(not_kept("image = 'i'").await, IMAGES_BOOT);
         assert!(not_kept("kernel = 'k'\narch = 's390x'").await.contains("s390x"));
         assert!(not_kept("kernel = '/nonexistent/k'").await.starts_with("Boot failed: "));
     }

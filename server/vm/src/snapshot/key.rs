@@ -25,7 +25,12 @@ pub(crate) struct Key(String);
 
 impl Key {
     /// Reads the kernel and the initramfs (guest init, agent, modules): some tens of megabytes.
-    pub(crate) fn new(machine: &Machine, qemu: &Path, initramfs: impl AsFd) -> io::Result<Self> {
+    pub(crate) fn new(
+        machine: &Machine,
+        kernel: &Path,
+        qemu: &Path,
+        initramfs: impl AsFd,
+    ) -> io::Result<Self> {
         let mut hasher = Hasher::new();
         let mut part = |bytes: &[u8]| {
             // The length before the bytes: two parts cannot pass for two others.
@@ -38,7 +43,7 @@ impl Key {
         }
         part(identity(qemu)?.as_bytes());
         part(host().as_bytes());
-        part(content(&File::open(&machine.kernel)?)?.as_bytes());
+        part(content(&File::open(kernel)?)?.as_bytes());
         let initramfs = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&initramfs.as_fd()));
         part(content(&File::open(initramfs)?)?.as_bytes());
         Ok(Self(hasher.finalize().to_hex().as_str()[..32].to_owned()))
@@ -92,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::event::Accelerator;
-    use crate::qemu::machine::ShareDevice;
+    use crate::qemu::machine::{Boot, ShareDevice};
     use vmtest_guest::wire::FileSystem;
 
     struct Bench {
@@ -117,8 +122,7 @@ mod tests {
                 cpu: "max".into(),
                 cpus: 2,
                 memory_bytes: 1 << 30,
-                kernel: folder.path().join("kernel"),
-                command_line: "console=ttyS0".into(),
+                boot: Boot::Kernel { file: PathBuf::new(), command_line: "console=ttyS0".into() },
                 shares: vec![share],
                 network: false,
                 sandbox: true,
@@ -128,8 +132,7 @@ mod tests {
         }
 
         fn key(&self) -> Key {
-            let initramfs = File::open(self.folder.path().join("initramfs")).unwrap();
-            Key::new(&self.machine, &self.folder.path().join("qemu"), initramfs).unwrap()
+            self.key_of(self)
         }
 
         fn changed(&self, change: impl FnOnce(&mut Machine)) -> Key {
@@ -139,8 +142,9 @@ mod tests {
         }
 
         fn key_of(&self, files: &Self) -> Key {
-            let initramfs = File::open(files.folder.path().join("initramfs")).unwrap();
-            Key::new(&self.machine, &files.folder.path().join("qemu"), initramfs).unwrap()
+            let file = |name| files.folder.path().join(name);
+            let initramfs = File::open(file("initramfs")).unwrap();
+            Key::new(&self.machine, &file("kernel"), &file("qemu"), initramfs).unwrap()
         }
     }
 
@@ -160,7 +164,9 @@ mod tests {
         let one_more = bench.machine.shares[0].clone();
         let keys = [
             bench.key(),
-            bench.changed(|machine| machine.command_line.push_str(" quiet")),
+            bench.changed(|machine| {
+                machine.boot = Boot::Kernel { file: PathBuf::new(), command_line: "quiet".into() };
+            }),
             bench.changed(|machine| machine.cpus = 1),
             bench.changed(|machine| machine.memory_bytes = 2 << 30),
             bench.changed(|machine| machine.cpu = "qemu64".into()),

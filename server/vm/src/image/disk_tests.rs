@@ -1,0 +1,104 @@
+use super::*;
+
+fn written(bytes: &[u8]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    Disk::open(written(bytes).path()).unwrap_err().to_string()
+}
+
+/// The bytes of an empty qcow2 file.
+fn qcow2(size: u64) -> Vec<u8> {
+    let mut overlay = Overlay::new(&std::env::temp_dir(), size).unwrap();
+    let mut bytes = Vec::new();
+    overlay.file.seek(SeekFrom::Start(0)).unwrap();
+    overlay.file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn bootable(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    bytes[510..512].copy_from_slice(&[0x55, 0xAA]);
+    bytes
+}
+
+#[test]
+fn the_format_is_told_by_the_first_bytes_and_the_size_by_the_format() {
+    let raw = Disk::open(written(&bootable(2048)).path()).unwrap();
+    assert_eq!((raw.format.driver, raw.size), (Driver::Raw, 2048));
+    let disk = Disk::open(written(&qcow2(5 << 30)).path()).unwrap();
+    assert_eq!((disk.format.driver, disk.size), (Driver::Qcow2, 5 << 30));
+}
+
+#[test]
+fn qemu_is_told_every_format_and_to_follow_no_name_in_a_file() {
+    let disk = Disk::open(written(&qcow2(1 << 20)).path()).unwrap();
+    let [file, image, overlay, top] = disk.format.block_nodes("/a,b", "/o");
+    assert_eq!((&file["filename"], &file["read-only"]), (&json!("/a,b"), &json!(true)));
+    assert_eq!((&image["driver"], &image["read-only"]), (&json!("qcow2"), &json!(true)));
+    assert_eq!(image.get("backing"), Some(&Value::Null));
+    assert_eq!((&overlay["driver"], &top["backing"]), (&json!("file"), &json!("image")));
+    let raw = Disk::open(written(&bootable(512)).path()).unwrap();
+    assert_eq!(raw.format.block_nodes("i", "o")[1]["driver"], "raw");
+}
+
+#[test]
+fn a_file_that_cannot_be_booted_is_refused_with_what_it_is() {
+    assert!(refusal(b"").contains("empty"));
+    assert!(refusal(&[7; 4096]).contains("55 AA"));
+    assert!(refusal(&[b"\xfd7zXZ\0".as_slice(), &[0; 4096]].concat()).contains("xz"));
+    assert!(refusal(b"QFI\xfb\0\0\0\x03").contains("ends in its header"));
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Disk::open(folder.path()).unwrap_err().to_string().contains("is a directory"));
+}
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(Disk::open(&pipe).unwrap_err().to_string().contains("neither a file nor a disk"));
+}
+
+#[test]
+fn an_image_that_names_another_file_is_refused_by_that_name() {
+    let mut backed = qcow2(1 << 20);
+    backed[8..16].copy_from_slice(&200_u64.to_be_bytes());
+    backed[16..20].copy_from_slice(&11_u32.to_be_bytes());
+    backed[200..211].copy_from_slice(b"/etc/shadow");
+    assert!(refusal(&backed).contains("/etc/shadow"));
+    let mut external = qcow2(1 << 20);
+    external[79] |= 1 << 2;
+    assert!(refusal(&external).contains("another file"));
+    external[104..108].copy_from_slice(&DATA_FILE_NAME.to_be_bytes());
+    external[108..112].copy_from_slice(&5_u32.to_be_bytes());
+    external[112..117].copy_from_slice(b"/dev/");
+    assert!(refusal(&external).contains("/dev/"));
+}
+
+#[test]
+fn no_header_makes_the_reader_fail_otherwise_than_by_a_sentence() {
+    let good = qcow2(1 << 20);
+    for length in 4..256 {
+        let _ = Disk::open(written(&good[..length]).path());
+    }
+    for at in 4..120 {
+        let mut bad = good[..512].to_vec();
+        bad[at] = 0xff;
+        let _ = Disk::open(written(&bad).path());
+    }
+}
+
+#[test]
+fn a_layer_for_a_disk_beyond_all_measure_is_refused() {
+    assert!(Overlay::new(&std::env::temp_dir(), u64::MAX / 2).is_err());
+    assert!(Overlay::new(&std::env::temp_dir(), 64 << 40).is_ok());
+}
+
+#[test]
+fn a_layer_where_nothing_can_be_written_is_an_error() {
+    assert!(Overlay::new(Path::new("/proc"), 1 << 20).is_err());
+}

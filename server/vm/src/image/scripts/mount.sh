@@ -1,0 +1,33 @@
+# Mounts the shares. Arguments: 9p or virtiofs; then tag, place, and ro or rw of each.
+kind=$1
+shift
+if [ "$kind" = 9p ]; then
+    modprobe -a 9pnet_virtio 9p
+else
+    modprobe virtiofs
+fi >/dev/null 2>&1
+grep -qw "$kind" /proc/filesystems || {
+    echo "its kernel has no $kind" >&2
+    exit 1
+}
+while [ $# -gt 0 ]; do
+    mkdir -p "$2" || exit
+    options=$3
+    if [ "$kind" = 9p ]; then
+        # What the guest cannot write is cached without asking the host again.
+        cache=mmap
+        [ "$3" = rw ] || cache=loose
+        options=$3,trans=virtio,version=9p2000.L,msize=512000,cache=$cache
+    fi
+    # A device that was just plugged takes the kernel a moment.
+    tries=10
+    until said=$(mount -t "$kind" -o "$options" "$1" "$2" 2>&1); do
+        tries=$((tries - 1))
+        if [ "$kind" = 9p ] || [ "$tries" -eq 0 ]; then
+            echo "$2 cannot be mounted over $kind: $said" >&2
+            exit 1
+        fi
+        sleep 1
+    done
+    shift 3
+done

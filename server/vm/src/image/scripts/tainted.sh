@@ -1,0 +1,1 @@
+echo "tainted $(cat /proc/sys/kernel/tainted)"
