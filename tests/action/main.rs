@@ -3,6 +3,7 @@
 mod expression;
 mod inputs;
 mod install;
+mod matrix;
 mod runner;
 mod runs;
 mod shape;

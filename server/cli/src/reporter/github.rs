@@ -192,7 +192,7 @@ mod tests {
             ],
             elapsed: Duration::from_secs(2),
         };
-        expect![[r#"
+        expect![[r"
             ### vmtest: 1 passed, 1 failed in 2.0 s
 
             | | target | result | guest | boot | command | all |
@@ -200,7 +200,7 @@ mod tests {
             | ✅ | a | passed | emulated, resumed | 0.7 s | 0.1 s | 0.9 s |
             | ❌ | b&#124;&lt;img> &#64;all | Command failed with exit code: 3 | none | 0.7 s | 0.1 s | 0.9 s |
 
-        "#]]
+        "]]
         .assert_eq(&table(&summary, &Guests::from([(0, (Accelerator::Tcg, Start::Snapshot))])));
     }
 }
