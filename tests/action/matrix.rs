@@ -5,8 +5,9 @@ use std::fs;
 
 use serde_json::Value;
 use vmtest_tests::Project;
+use vmtest_tests::machine::repository;
 
-use crate::runner::{Job, repository};
+use crate::runner::Job;
 
 /// Three targets whose kernel is none: each ends before a machine starts.
 const TARGETS: &str = "

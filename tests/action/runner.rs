@@ -6,18 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use vmtest_tests::{Outcome, Project, Running, machine};
+use vmtest_tests::machine::{self, repository};
+use vmtest_tests::{Outcome, Project, Running};
 
 use crate::expression::{Contexts, fill, holds};
 
 /// The files by which a step tells the runner something, and the names of their variables.
 const COMMAND_FILES: [&str; 5] =
     ["GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STEP_SUMMARY", "GITHUB_STATE"];
-
-/// The top of the repository.
-pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the tests lie in it")
-}
 
 /// A file as YAML.
 pub(crate) fn yaml(file: &Path) -> Value {

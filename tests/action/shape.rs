@@ -3,8 +3,9 @@
 use std::fs;
 
 use serde_json::Value;
+use vmtest_tests::machine::repository;
 
-use crate::runner::{repository, text, yaml};
+use crate::runner::{text, yaml};
 
 const ACTION: &str = ".github/actions/vmtest/action.yml";
 

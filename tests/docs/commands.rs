@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use vmtest_tests::{Project, machine};
+use vmtest_tests::Project;
+use vmtest_tests::machine::{self, repository};
 
-use crate::page::{Page, documents, read, repository};
+use crate::page::{Page, documents, read};
 
 /// The documents for users of vmtest.
 const PAGES: [&str; 6] =

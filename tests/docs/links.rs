@@ -1,6 +1,8 @@
 //! Links within the repository.
 
-use crate::page::{Page, documents, repository};
+use vmtest_tests::machine::repository;
+
+use crate::page::{Page, documents};
 
 #[test]
 fn every_link_leads_to_a_file_and_a_heading_that_are_there() {

@@ -58,6 +58,11 @@ pub fn needs(program: &str, package: &str) {
     );
 }
 
+/// The top of this repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the tests lie in it")
+}
+
 /// The `PATH` of every run.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

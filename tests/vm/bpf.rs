@@ -1,14 +1,14 @@
 //! The example that shows what vmtest is for.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use vmtest_tests::{Project, machine};
 
 /// The example's directory.
-fn example() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/bpf"))
+fn example() -> PathBuf {
+    machine::repository().join("examples/bpf")
 }
 
 /// The example in a directory of its own, with the kernels of the tests, and built.

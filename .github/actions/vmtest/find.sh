@@ -2,7 +2,7 @@
 # Writes to the step's outputs:
 #   source     names the source of this action's vmtest by what is in it
 #   built      where a vmtest that is built from it lies
-#   wanted     names what the run may download; empty when that is nothing
+#   wanted     names what the run may download from URLs; empty when that is nothing
 #   downloads  where vmtest keeps it
 set -euo pipefail
 top=$(cd "$GITHUB_ACTION_PATH/../../.." && pwd)
@@ -12,8 +12,8 @@ wanted=
 # A file may name downloads in any of its targets.
 if [ -n "$INPUT_CONFIG" ]; then
     wanted=$(cd "$GITHUB_WORKSPACE" && sha256sum <"$INPUT_CONFIG")
-elif [[ -n $INPUT_IMAGE_URL$INPUT_KERNEL_URL$INPUT_KERNEL_PACKAGE || $INPUT_IMAGE$INPUT_KERNEL == *://* ]]; then
-    wanted=$(printf '%s\0' "$INPUT_IMAGE" "$INPUT_IMAGE_URL" "$INPUT_KERNEL" "$INPUT_KERNEL_URL" "$INPUT_KERNEL_PACKAGE" | sha256sum)
+elif [[ -n $INPUT_IMAGE_URL$INPUT_KERNEL_URL || $INPUT_IMAGE$INPUT_KERNEL == *://* ]]; then
+    wanted=$(printf '%s\0' "$INPUT_IMAGE" "$INPUT_IMAGE_URL" "$INPUT_KERNEL" "$INPUT_KERNEL_URL" | sha256sum)
 fi
 {
     echo "source=${source%% *}"
