@@ -3,6 +3,7 @@
 mod accelerator;
 mod boot;
 mod command;
+mod downloads;
 mod files;
 mod kernel;
 mod machine;

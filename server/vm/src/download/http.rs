@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::error::Problem;
 use super::part::Part;
+use super::progress::EVERY;
 use super::{Limits, Progress};
 
 /// A client of web servers.
@@ -91,8 +92,9 @@ impl Web {
         let mut pace = Pace::new(limits);
         loop {
             progress.reached(part.len(), total);
-            let next = tokio::time::timeout_at(pace.until, response.chunk());
-            match next.await {
+            // Also without news it is time to tell the last of them.
+            let look = pace.until.min(Instant::now() + EVERY);
+            match tokio::time::timeout_at(look, response.chunk()).await {
                 Ok(Ok(Some(bytes))) => {
                     part.push(&bytes)?;
                     if part.len() > limits.served {

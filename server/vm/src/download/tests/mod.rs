@@ -80,6 +80,10 @@ fn sha256(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn redirect(to: &str) -> Reply {
+    Reply::new("302 Found", &format!("location: {to}\ncontent-length: 0\n"), b"")
+}
+
 /// What has `Range` in it, of the requests so far.
 fn ranges(server: &Server) -> Vec<Option<String>> {
     let range = |head: &String| {
@@ -113,7 +117,7 @@ async fn what_was_fetched_is_used_again_without_the_server() {
 #[tokio::test]
 async fn a_redirect_is_followed() {
     let cache = Cache::new();
-    let server = Server::start([Reply::redirect("/elsewhere?x"), Reply::file(&KERNEL)]);
+    let server = Server::start([redirect("/elsewhere?x"), Reply::file(&KERNEL)]);
     cache.expect(cache.get(&at(server.url("/k"))).await, &KERNEL);
     assert!(server.asked()[1].starts_with("GET /elsewhere?x "), "{:?}", server.asked());
 }
@@ -121,7 +125,7 @@ async fn a_redirect_is_followed() {
 #[tokio::test]
 async fn a_redirect_to_a_file_of_this_machine_is_refused() {
     let cache = Cache::new();
-    let server = Server::start([Reply::redirect("file:///etc/passwd")]);
+    let server = Server::start([redirect("file:///etc/passwd")]);
     let why = cache.expect_nothing(cache.get(&at(server.url("/k"))).await);
     assert!(why.contains("file:///etc/passwd") && why.contains("neither `http` nor `https`"), "{why}");
 }
@@ -129,7 +133,7 @@ async fn a_redirect_to_a_file_of_this_machine_is_refused() {
 #[tokio::test]
 async fn redirects_in_a_circle_come_to_an_end() {
     let cache = Cache::new();
-    let server = Server::start([Reply::redirect("/k")]);
+    let server = Server::start([redirect("/k")]);
     let why = cache.expect_nothing(cache.get(&at(server.url("/k"))).await);
     assert!(why.contains("more than 3 times"), "{why}");
     assert_eq!(server.asked().len(), 4);
