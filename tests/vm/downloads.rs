@@ -13,7 +13,7 @@ mod server;
 use server::{Reply, Server};
 
 /// Enough for a connection to break in the middle.
-const NO_KERNEL: [u8; 100_000] = [b'x'; 100_000];
+static NO_KERNEL: [u8; 100_000] = [b'x'; 100_000];
 
 fn target(keys: &str, command: &str) -> String {
     format!("[[target]]\nname = 't'\ncommand = '''{command}'''\n{keys}\n")
@@ -42,7 +42,10 @@ fn rootfs_with_modules(project: &Project) -> String {
 #[test]
 fn a_packed_kernel_of_a_web_server_is_fetched_once_and_runs_without_the_server() {
     let packed = zstd::encode_all(&fs::read(machine::kernel("stable").image).unwrap()[..], 1).unwrap();
-    let server = Server::start([Reply::file(&packed).cut(packed.len() / 2), Reply::rest(&packed, packed.len().div_ceil(2))]);
+    let server = Server::start([
+        Reply::file(&packed).cut(packed.len() / 2),
+        Reply::rest(&packed, packed.len().div_ceil(2)),
+    ]);
     let project = Project::new("").without_snapshots();
     let keys = format!("{}\n{}", at(&server, "/bzImage.zst"), rootfs_with_modules(&project));
     project.write("vmtest.toml", &target(&keys, "read version </proc/sys/kernel/osrelease; echo $version"));
@@ -74,9 +77,14 @@ fn a_kernel_package_is_fetched_without_root_and_runs_with_its_modules() {
     let fetched = &kernels["fetched"][0];
     assert_eq!(fetched["package"], "linux-image-amd64");
     let release = run.guest_text().lines().next().unwrap().to_owned();
-    assert!(fetched["versions"].as_str().unwrap().starts_with(&format!("linux-image-{release} ")), "{fetched}");
+    assert!(
+        fetched["versions"].as_str().unwrap().starts_with(&format!("linux-image-{release} ")),
+        "{fetched}"
+    );
     let image = fetched["path"].as_str().unwrap();
-    assert!(Path::new(image).starts_with(project.cache()) && image.ends_with(&format!("/boot/vmlinuz-{release}")));
+    assert!(
+        Path::new(image).starts_with(project.cache()) && image.ends_with(&format!("/boot/vmlinuz-{release}"))
+    );
     // Without apt it is still there.
     let path = format!("{}:{}", project.dir().display(), machine::PATH);
     for program in ["apt-get", "apt-cache", "dpkg-deb"] {
@@ -94,7 +102,8 @@ fn a_kernel_package_is_fetched_without_root_and_runs_with_its_modules() {
 /// What `vmtest kernels` says.
 #[track_caller]
 fn list(project: &Project) -> Value {
-    let run = project.vmtest(["kernels", "--format", "json"]).without_machine().run();
+    // As one word: what is written is no run.
+    let run = project.vmtest(["kernels", "--format=json"]).without_machine().run();
     run.expect_status(0);
     serde_json::from_str(&run.text()).unwrap()
 }

@@ -84,7 +84,7 @@ impl Web {
         progress: &mut Progress<'_>,
     ) -> Result<(), Problem> {
         let mut response = self.request(url, part, limits).await?;
-        self.prepare(&response, part)?;
+        Self::prepare(&response, part)?;
         let total = part.total();
         if total.is_some_and(|total| total > limits.served) {
             return Err(Problem::TooLarge { limit: limits.served });
@@ -147,7 +147,7 @@ impl Web {
     }
 
     /// Makes the part ready for the body of a response.
-    fn prepare(&self, response: &Response, part: &mut Part) -> Result<(), Problem> {
+    fn prepare(response: &Response, part: &mut Part) -> Result<(), Problem> {
         let headers = response.headers();
         match response.status() {
             StatusCode::OK => Ok(part.restart(validator(headers), response.content_length())?),

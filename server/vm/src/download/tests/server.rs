@@ -100,9 +100,9 @@ impl Server {
 
 fn serve(stream: TcpStream, reply: &Reply, heard: &Mutex<Vec<String>>, served: &mpsc::Sender<()>) {
     let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|count| count > 0) {}
-    heard.lock().unwrap().push(head);
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).is_ok_and(|count| count > 0) {}
+    heard.lock().unwrap().push(request);
     let mut stream = reader.into_inner();
     // Who has seen enough goes away.
     let _ = stream.write_all(&reply.bytes).and_then(|()| stream.flush());
