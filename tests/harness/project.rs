@@ -128,6 +128,24 @@ impl Project {
         machine::give(path);
     }
 
+    /// Makes a directory that can be a guest's root: with this machine's bash, and nothing else.
+    pub fn make_rootfs(&self) -> PathBuf {
+        let rootfs = self.base().join("rootfs");
+        for dir in ["bin", "lib", "lib64", "usr", "dev", "proc", "sys", "tmp", "etc"] {
+            self.make_dir(&rootfs.join(dir));
+        }
+        // The shell with its libraries, at their own places.
+        let libraries = std::process::Command::new("ldd").arg("/bin/bash").output().expect("ldd is there");
+        let libraries = String::from_utf8(libraries.stdout).expect("paths of libraries are text");
+        let files = libraries.split_whitespace().filter(|word| word.starts_with('/')).chain(["/bin/bash"]);
+        for file in files {
+            let copy = rootfs.join(file.trim_start_matches('/'));
+            fs::create_dir_all(copy.parent().expect("it is in a directory")).expect("the root is writable");
+            fs::copy(file, copy).expect("the root is writable");
+        }
+        rootfs
+    }
+
     /// What a file relative to the project's directory holds.
     #[track_caller]
     pub fn read(&self, name: &str) -> String {

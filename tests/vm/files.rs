@@ -86,19 +86,7 @@ fn what_is_written_to_a_writable_mount_is_on_the_host() {
 #[test]
 fn another_rootfs_is_the_guests_root() {
     let project = Project::new("");
-    let rootfs = project.base().join("rootfs");
-    for dir in ["bin", "lib", "lib64", "usr", "dev", "proc", "sys", "tmp", "etc"] {
-        project.make_dir(&rootfs.join(dir));
-    }
-    // The host's shell with its libraries, at their own places.
-    let libraries = std::process::Command::new("ldd").arg("/bin/bash").output().unwrap();
-    let libraries = String::from_utf8(libraries.stdout).unwrap();
-    let files = libraries.split_whitespace().filter(|word| word.starts_with('/')).chain(["/bin/bash"]);
-    for file in files {
-        let copy = rootfs.join(file.trim_start_matches('/'));
-        fs::create_dir_all(copy.parent().unwrap()).unwrap();
-        fs::copy(file, copy).unwrap();
-    }
+    let rootfs = project.make_rootfs();
     fs::write(rootfs.join("etc/mine"), "mine\n").unwrap();
     let keys = format!("rootfs = '{}'", rootfs.display());
     let script = "pwd; read line </etc/mine; echo $line; echo result >/mnt/vmtest/result; type ls >/dev/null 2>&1 || echo small";

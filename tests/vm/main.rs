@@ -4,6 +4,7 @@ mod accelerator;
 mod boot;
 mod bpf;
 mod command;
+mod downloads;
 mod files;
 mod kernel;
 mod machine;

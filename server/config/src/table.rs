@@ -58,8 +58,10 @@ pub const KEYS: &[Key] = &[
         excludes: &["kernel", "kernel_package", "image", "image_url"],
         original: false,
         example: "\"https://example.org/bzImage-v6.1\"",
-        doc: "Where to download the kernel: `https://`, `http://` or `file:///`. It is fetched once, kept in \
-              the cache and used again; with `kernel_sha256` it is verified each time.",
+        doc: "Where to download the kernel: `https://`, `http://` or `file:///`. It is fetched once, unpacked when \
+              it is packed by gzip, xz or zstd, kept in the cache and used again without a network; what the \
+              server has later is not asked. With `kernel_sha256` it is verified before it is kept. Modules do not \
+              come along: use a kernel that has what it needs built in, or `kernel_package`.",
         ..PLAIN
     },
     Key {
@@ -70,8 +72,8 @@ pub const KEYS: &[Key] = &[
         original: false,
         aliases: &["sha256", "checksum", "kernel_checksum"],
         example: "\"b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c\"",
-        doc: "The SHA-256 that the file behind `kernel_url` must have, as `sha256sum` prints it. A download \
-              that differs is thrown away and the target does not run.",
+        doc: "The SHA-256 that the file behind `kernel_url` must have, as `sha256sum` prints it for the file as it is \
+              served, before it is unpacked. A download that differs is thrown away and the target does not run.",
         ..PLAIN
     },
     Key {
@@ -82,8 +84,10 @@ pub const KEYS: &[Key] = &[
         original: false,
         aliases: &["package"],
         example: "\"linux-image-amd64\"",
-        doc: "A kernel package of the distribution. It is downloaded and unpacked into the cache, not \
-              installed; it brings its modules along, and root is not needed.",
+        doc: "A kernel package of the distribution; `vmtest kernels` lists them. It is fetched by apt, once, and \
+              unpacked into the cache, not installed; it brings its modules along, and root is not needed. \
+              `vmtest kernels fetch` brings it up to date. Other package clients than apt are not supported: unpack \
+              the package yourself, and name its folder with `kernel`.",
         ..PLAIN
     },
     Key {
@@ -128,8 +132,9 @@ pub const KEYS: &[Key] = &[
         excludes: &["kernel", "kernel_url", "kernel_package", "image"],
         original: false,
         example: "\"https://example.org/fedora38.qcow2\"",
-        doc: "Where to download the disk image: `https://`, `http://` or `file:///`. It is fetched once, kept \
-              in the cache and used again; with `image_sha256` it is verified each time.",
+        doc: "Where to download the disk image: `https://`, `http://` or `file:///`. It is fetched once, unpacked \
+              when it is packed by gzip, xz or zstd, kept in the cache and used again without a network; what the \
+              server has later is not asked. With `image_sha256` it is verified before it is kept.",
         ..PLAIN
     },
     Key {
@@ -140,8 +145,8 @@ pub const KEYS: &[Key] = &[
         original: false,
         aliases: &["image_checksum"],
         example: "\"7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730\"",
-        doc: "The SHA-256 that the file behind `image_url` must have, as `sha256sum` prints it. A download \
-              that differs is thrown away and the target does not run.",
+        doc: "The SHA-256 that the file behind `image_url` must have, as `sha256sum` prints it for the file as it is \
+              served, before it is unpacked. A download that differs is thrown away and the target does not run.",
         ..PLAIN
     },
     Key {

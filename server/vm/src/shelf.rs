@@ -328,24 +328,23 @@ impl Claim {
 
     /// Makes the folder that was filled the entry.
     pub(crate) fn publish(self, about: &About) -> io::Result<Held> {
-        let (shelf, key) = (&self.shelf, &self.key);
+        let Self { shelf: on, key, _lock: lock } = self;
         // What was there was not of use.
-        gone(fs::remove_file(shelf.description(key)))?;
-        gone(fs::remove_dir_all(shelf.entry(key)))?;
-        fs::rename(shelf.staging(key), shelf.entry(key))?;
+        gone(fs::remove_file(on.description(&key)))?;
+        gone(fs::remove_dir_all(on.entry(&key)))?;
+        fs::rename(on.staging(&key), on.entry(&key))?;
         let text = serde_json::to_vec(about).expect("a description is JSON");
-        let draft = shelf.draft(key);
+        let draft = on.draft(&key);
         let mut file = private::create(&draft)?;
         file.write_all(&text)?;
         file.sync_all()?;
-        fs::rename(draft, shelf.description(key))?;
-        for file in [shelf.part(key), shelf.part_description(key)] {
+        fs::rename(draft, on.description(&key))?;
+        for file in [on.part(&key), on.part_description(&key)] {
             gone(fs::remove_file(file))?;
         }
-        shelf.make_room(key);
-        let Self { shelf, key, _lock: lock } = self;
+        on.make_room(&key);
         drop(lock);
-        shelf.find(&key).ok_or_else(|| io::Error::other("another process removed it at once"))
+        on.find(&key).ok_or_else(|| io::Error::other("another process removed it at once"))
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn kernels(args: &KernelsArgs) -> ExitCode {
 struct Known {
     installed: Vec<Installed>,
     fetched: Vec<Fetched>,
-    offered: Vec<Package>,
+    offered: Vec<Available>,
     /// Why there is no list of what is offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_offered_because: Option<String>,
@@ -72,7 +72,7 @@ struct Fetched {
 
 /// A package that can be fetched.
 #[derive(Debug, Serialize)]
-struct Package {
+struct Available {
     package: String,
     version: String,
     description: String,
@@ -84,7 +84,7 @@ async fn list(format: Format, cancel: &CancellationToken) -> ExitCode {
         Err(PackageError::Cancelled) => return ExitCode::from(EXIT_CANCELLED),
         Err(error) => (Vec::new(), Some(in_words(&error))),
     };
-    let package = |Offered { package, version, description }| Package { package, version, description };
+    let package = |Offered { package, version, description }| Available { package, version, description };
     let known = Known {
         installed: host::kernel_files(Path::new("/")).into_iter().map(installed).collect(),
         fetched: fetched(),
@@ -132,7 +132,7 @@ fn human(known: &Known) -> String {
     }
     let _ = writeln!(text, "\nOffered by the distribution (`kernel_package = \"…\"`):");
     let width = known.offered.iter().map(|package| package.package.len()).max().unwrap_or(0);
-    for Package { package, version, description } in &known.offered {
+    for Available { package, version, description } in &known.offered {
         let description = sanitize::line(description.as_bytes());
         let _ = writeln!(text, "  {package:width$}  {version}  {description}");
     }
@@ -208,7 +208,7 @@ mod tests {
                 path: "/c/k".into(),
                 bytes: 400_000_000,
             }],
-            offered: vec![Package {
+            offered: vec![Available {
                 package: "linux-image-a".into(),
                 version: "6.1-2".into(),
                 description: "Linux".into(),

@@ -22,9 +22,9 @@ const MOST: usize = 8;
 /// How often to look how far it is.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// A version of a package.
+/// What is said of a version of a package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Version {
+pub(super) struct Stanza {
     pub(super) package: String,
     pub(super) version: String,
     description: String,
@@ -53,8 +53,8 @@ pub(super) async fn offered(cancel: &CancellationToken) -> Result<Vec<Offered>, 
 }
 
 /// The packages to fetch for `package`: those that it is made of, when it only stands for others.
-pub(super) async fn resolve(package: &str, cancel: &CancellationToken) -> Result<Vec<Version>, PackageError> {
-    let (mut wanted, mut next): (Vec<Version>, _) = (Vec::new(), VecDeque::from([package.to_owned()]));
+pub(super) async fn resolve(package: &str, cancel: &CancellationToken) -> Result<Vec<Stanza>, PackageError> {
+    let (mut wanted, mut next): (Vec<Stanza>, _) = (Vec::new(), VecDeque::from([package.to_owned()]));
     while let Some(name) = next.pop_front() {
         if wanted.len() == MOST || wanted.iter().any(|version| version.package == name) {
             continue;
@@ -70,7 +70,7 @@ pub(super) async fn resolve(package: &str, cancel: &CancellationToken) -> Result
 
 /// Fetches them into a folder. apt checks them against its signed lists.
 pub(super) async fn download(
-    wanted: &[Version],
+    wanted: &[Stanza],
     into: &Path,
     cancel: &CancellationToken,
     progress: &mut Progress<'_>,
@@ -108,7 +108,7 @@ pub(super) fn unpack(package: &Path, into: &mut Unpacker<'_>) -> io::Result<()> 
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("dpkg-deb: {status}"))) }
 }
 
-async fn show(name: &str, cancel: &CancellationToken) -> Result<Version, PackageError> {
+async fn show(name: &str, cancel: &CancellationToken) -> Result<Stanza, PackageError> {
     let not_offered = || PackageError::NotOffered { package: name.to_owned() };
     if name.starts_with('-') {
         return Err(not_offered());
@@ -125,10 +125,10 @@ fn is_part(name: &str) -> bool {
 }
 
 /// Reads what `apt-cache show` prints, by name. Of several versions the first counts, which is the one that apt would take.
-fn versions(text: &str) -> BTreeMap<String, Version> {
+fn versions(text: &str) -> BTreeMap<String, Stanza> {
     let mut versions = BTreeMap::new();
     for stanza in text.split("\n\n") {
-        let mut version = Version::default();
+        let mut version = Stanza::default();
         for line in stanza.lines() {
             let Some((key, value)) = line.split_once(": ") else { continue };
             match key {

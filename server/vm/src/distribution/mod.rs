@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::apt::Version;
+use self::apt::Stanza;
 use self::archive::Unpacker;
 use crate::download::Progress;
 use crate::event::EventKind;
@@ -184,7 +184,7 @@ struct Fetch<'a> {
     cache: &'a Path,
     package: &'a str,
     /// It, or those that it stands for.
-    wanted: Vec<Version>,
+    wanted: Vec<Stanza>,
     cancel: &'a CancellationToken,
 }
 

@@ -60,7 +60,14 @@ pub(crate) enum Problem {
 impl Problem {
     /// Whether the bytes that came are of no use.
     pub(super) fn is_of_the_file(&self) -> bool {
-        matches!(self, Self::WebPage | Self::Checksum { .. } | Self::Damaged { .. } | Self::Bomb { .. })
+        matches!(
+            self,
+            Self::WebPage
+                | Self::TooLarge { .. }
+                | Self::Checksum { .. }
+                | Self::Damaged { .. }
+                | Self::Bomb { .. }
+        )
     }
 
     /// Whether another attempt may get further.

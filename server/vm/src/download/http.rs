@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::error::Problem;
 use super::part::Part;
+use super::progress::EVERY;
 use super::{Limits, Progress};
 
 /// A client of web servers.
@@ -83,7 +84,7 @@ impl Web {
         progress: &mut Progress<'_>,
     ) -> Result<(), Problem> {
         let mut response = self.request(url, part, limits).await?;
-        self.prepare(&response, part)?;
+        Self::prepare(&response, part)?;
         let total = part.total();
         if total.is_some_and(|total| total > limits.served) {
             return Err(Problem::TooLarge { limit: limits.served });
@@ -91,8 +92,9 @@ impl Web {
         let mut pace = Pace::new(limits);
         loop {
             progress.reached(part.len(), total);
-            let next = tokio::time::timeout_at(pace.until, response.chunk());
-            match next.await {
+            // Also without news it is time to tell the last of them.
+            let look = pace.until.min(Instant::now() + EVERY);
+            match tokio::time::timeout_at(look, response.chunk()).await {
                 Ok(Ok(Some(bytes))) => {
                     part.push(&bytes)?;
                     if part.len() > limits.served {
@@ -145,7 +147,7 @@ impl Web {
     }
 
     /// Makes the part ready for the body of a response.
-    fn prepare(&self, response: &Response, part: &mut Part) -> Result<(), Problem> {
+    fn prepare(response: &Response, part: &mut Part) -> Result<(), Problem> {
         let headers = response.headers();
         match response.status() {
             StatusCode::OK => Ok(part.restart(validator(headers), response.content_length())?),

@@ -116,11 +116,11 @@ impl Fetch<'_> {
         let url =
             Url::parse(&self.download.url).map_err(|error| self.error(Problem::Url(error.to_string())))?;
         progress.begin(shown(&url));
-        let shelf = shelf(self.cache);
+        let downloads = shelf(self.cache);
         let in_cache = |error| self.error(Problem::Cache(error));
         let usable = |about: &About| is_current(about, self.download);
         let turn =
-            shelf.take_turn(&key(self.download), usable, self.cancel, |part| progress.watch(part)).await;
+            downloads.take_turn(&key(self.download), usable, self.cancel, |part| progress.watch(part)).await;
         let claim = match turn {
             Ok(Turn::Make(claim)) => claim,
             Ok(Turn::Made(held)) => return Ok(held),
@@ -132,15 +132,11 @@ impl Fetch<'_> {
         let (file, description) = claim.part_files();
         let mut part = Part::open(&file, &description, &shown(&url)).map_err(in_cache)?;
         let got = self.get(&url, &mut part, progress).await;
-        let origin = got.inspect_err(|_| {
-            if part.len() == 0 {
-                part.discard();
-            }
-        })?;
-        let about = self.make(&claim, &part, &url, origin).map_err(|problem| {
+        let made = got.and_then(|origin| self.make(&claim, &part, &url, origin));
+        let about = made.map_err(|problem| {
             claim.discard_staging();
             // What is of no use is not gone on with.
-            if problem.is_of_the_file() {
+            if part.len() == 0 || problem.is_of_the_file() {
                 part.discard();
             }
             self.error(problem)
@@ -154,20 +150,20 @@ impl Fetch<'_> {
         url: &Url,
         part: &mut Part,
         progress: &mut Progress<'_>,
-    ) -> Result<Option<Identity>, DownloadError> {
+    ) -> Result<Option<Identity>, Problem> {
         if url.scheme() == "file" {
-            return self.copy(url, part).map(Some).map_err(|problem| self.error(problem));
+            return self.copy(url, part).map(Some);
         }
-        let web = (self.web)(self.limits).map_err(|why| self.error(Problem::Unreachable(why)))?;
+        let web = (self.web)(self.limits).map_err(Problem::Unreachable)?;
         let deadline = Instant::now() + self.limits.total;
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Err(self.error(Problem::Cancelled)),
+            () = self.cancel.cancelled() => return Err(Problem::Cancelled),
             () = tokio::time::sleep_until(deadline.into()) => {
-                Err(self.error(Problem::Deadline { received: part.len(), limit: self.limits.total }))
+                return Err(Problem::Deadline { received: part.len(), limit: self.limits.total });
             }
-            got = web.get(url, part, self.limits, progress) => got.map_err(|problem| self.error(problem)),
-        }?;
+            got = web.get(url, part, self.limits, progress) => got?,
+        }
         Ok(None)
     }
 
@@ -222,8 +218,8 @@ impl Fetch<'_> {
             Url::parse(&self.download.url).map_or_else(|_| self.download.url.clone(), |url| shown(&url));
         let problem = match problem {
             Problem::Cache(error) => {
-                let shelf = shelf(self.cache);
-                let folder = shelf.folder().display();
+                let downloads = shelf(self.cache);
+                let folder = downloads.folder().display();
                 Problem::Cache(io::Error::new(error.kind(), format!("{folder}: {error}")))
             }
             problem => problem,

@@ -35,18 +35,14 @@ impl Part {
         let file = private::lock_file(path)?;
         let about = fs::read(description).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let (path, description) = (path.to_owned(), description.to_owned());
-        match about {
-            Some(about) => {
-                let len = file.metadata()?.len();
-                Ok(Self { file, path, description, about, len })
-            }
-            None => {
-                let about = PartAbout { name: name.to_owned(), validator: None, total: None };
-                let mut part = Self { file, path, description, about, len: 0 };
-                part.restart(None, None)?;
-                Ok(part)
-            }
+        if let Some(about) = about {
+            let len = file.metadata()?.len();
+            return Ok(Self { file, path, description, about, len });
         }
+        let about = PartAbout { name: name.to_owned(), validator: None, total: None };
+        let mut part = Self { file, path, description, about, len: 0 };
+        part.restart(None, None)?;
+        Ok(part)
     }
 
     /// How many bytes are there.

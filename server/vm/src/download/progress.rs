@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::event::EventKind;
 
 /// Time between two events; they are for the eye.
-const EVERY: Duration = Duration::from_millis(200);
+pub(super) const EVERY: Duration = Duration::from_millis(200);
 
 /// Tells the listeners of a run.
 #[derive(Debug)]

@@ -83,13 +83,22 @@ pub(super) fn verify(
             break;
         }
     }
-    let got: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let got = hex(&hasher.finalize());
     match wanted {
         Some(expected) if expected != got => {
             Err(Problem::Checksum { expected: expected.to_owned(), got, received: part.len() })
         }
         _ => Ok(got),
     }
+}
+
+/// As `sha256sum` prints it.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Makes the file at `to` of the bytes, unpacked when they are packed. They may be moved.

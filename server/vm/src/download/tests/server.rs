@@ -42,11 +42,6 @@ impl Reply {
         Self::new("206 Partial Content", &headers, &body[from..])
     }
 
-    /// To somewhere else.
-    pub(super) fn redirect(to: &str) -> Self {
-        Self::new("302 Found", &format!("location: {to}\ncontent-length: 0\n"), b"")
-    }
-
     /// The same without its last bytes.
     pub(super) fn cut(mut self, bytes: usize) -> Self {
         self.bytes.truncate(self.bytes.len() - bytes);
@@ -75,8 +70,8 @@ impl Server {
         let address = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (sender, served) = mpsc::channel();
-        let (mut replies, heard) = (replies.into_iter().peekable(), asked.clone());
-        let mut replies: Vec<Reply> = std::iter::from_fn(move || replies.next()).collect();
+        let heard = asked.clone();
+        let mut replies: Vec<Reply> = replies.into_iter().collect();
         replies.reverse();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -105,9 +100,9 @@ impl Server {
 
 fn serve(stream: TcpStream, reply: &Reply, heard: &Mutex<Vec<String>>, served: &mpsc::Sender<()>) {
     let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|count| count > 0) {}
-    heard.lock().unwrap().push(head);
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).is_ok_and(|count| count > 0) {}
+    heard.lock().unwrap().push(request);
     let mut stream = reader.into_inner();
     // Who has seen enough goes away.
     let _ = stream.write_all(&reply.bytes).and_then(|()| stream.flush());
