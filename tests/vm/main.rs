@@ -4,6 +4,7 @@ mod accelerator;
 mod boot;
 mod command;
 mod files;
+mod image;
 mod kernel;
 mod machine;
 mod network;
