@@ -103,6 +103,17 @@ pub fn kernel(name: &str) -> Kernel {
     Kernel { image: root.join("boot/vmlinuz"), release }
 }
 
+/// One of the disk images that `scripts/images.sh` builds, such as `small.qcow2`.
+pub fn image(name: &str) -> PathBuf {
+    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
+    let images = IMAGES.get_or_init(|| {
+        std::env::var_os("VMTEST_IMAGES").map_or_else(|| target_dir().join("images"), PathBuf::from)
+    });
+    let image = images.join(name);
+    assert!(image.is_file(), "there is no {}: run scripts/images.sh (or set VMTEST_IMAGES)", image.display());
+    readable(&image.canonicalize().expect("it is a file"))
+}
+
 /// Where the kernels are, readable by the user who runs `vmtest`.
 pub(super) fn kernels() -> &'static Path {
     static KERNELS: OnceLock<PathBuf> = OnceLock::new();

@@ -22,7 +22,8 @@ pub struct Project {
 }
 
 impl Project {
-    /// In the temporary directory. In `toml`, `{stable}`, `{cloud}` and `{newer}` become the paths of those kernels.
+    /// In the temporary directory. In `toml`, `{stable}`, `{cloud}` and `{newer}` become the paths of those kernels, and
+    /// `{small.qcow2}` and the like those of images.
     pub fn new(toml: &str) -> Self {
         Self::under(&std::env::temp_dir(), toml)
     }
@@ -190,16 +191,18 @@ pub fn target(name: &str, keys: &str, command: &str) -> String {
     format!("[[target]]\nname = '{name}'\nkernel = '{{stable}}'\ncommand = '''{command}'''\n{keys}\n\n")
 }
 
-/// `text` with the names of kernels replaced, as [`Project::write`] does.
+/// `text` with the names of kernels and images replaced, as [`Project::write`] does.
 pub fn with_kernels(text: &str) -> String {
-    ["stable", "cloud", "newer"].iter().fold(text.to_owned(), |text, name| {
+    let kernels = ["stable", "cloud", "newer"].map(|name| (name, true));
+    let images = ["small.raw", "small.qcow2", "systemd.qcow2"].map(|name| (name, false));
+    kernels.into_iter().chain(images).fold(text.to_owned(), |text, (name, is_kernel)| {
         let mark = format!("{{{name}}}");
-        // Only a kernel that is asked for must be there.
-        if text.contains(&mark) {
-            text.replace(&mark, &machine::kernel(name).image.display().to_string())
-        } else {
-            text
+        // Only what is asked for must be there.
+        if !text.contains(&mark) {
+            return text;
         }
+        let path = if is_kernel { machine::kernel(name).image } else { machine::image(name) };
+        text.replace(&mark, &path.display().to_string())
     })
 }
 

@@ -6,6 +6,7 @@ mod bpf;
 mod command;
 mod downloads;
 mod files;
+mod image;
 mod kernel;
 mod machine;
 mod network;
