@@ -147,6 +147,7 @@ fn a_run_that_is_killed_while_it_downloads_leaves_what_the_next_one_goes_on_with
     // It got the file, which is none that can be started.
     run.expect_status(69);
     run.check(run.finished()["reason"].as_str().unwrap().contains("as a kernel"), "it is another failure");
+    run.check(run.finished()["help"].as_str().unwrap().contains(&server.url("/k")), "the URL is not named");
     let asked = server.asked();
     assert!(asked[1].contains(&format!("range: bytes={half}-")), "{asked:?}");
 }

@@ -117,7 +117,7 @@ impl Executor for QemuExecutor {
             let mut run = Run::new(self, &sources.target, io, Purpose::Command);
             let (verdict, lost_writes) = match run.carry_out().await {
                 Ok(ended) => ended,
-                Err(verdict) => (verdict, LostWrites::default()),
+                Err(verdict) => (sources.explain(verdict), LostWrites::default()),
             };
             let settled = tokio::select! {
                 settled = run.keeping.settle() => settled,

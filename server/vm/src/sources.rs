@@ -20,7 +20,7 @@ pub(crate) struct Sources<'t> {
     /// The same as it was, but for that.
     pub(crate) target: Cow<'t, Target>,
     /// Keeps what was fetched from being removed meanwhile.
-    _held: Option<Held>,
+    held: Option<Held>,
 }
 
 /// Something that is no file of this machine.
@@ -108,13 +108,30 @@ pub(crate) fn kept<'t>(target: &'t Target, cache: &Path) -> Result<Sources<'t>, 
 
 impl<'t> Sources<'t> {
     fn local(target: &'t Target) -> Self {
-        Self { target: Cow::Borrowed(target), _held: None }
+        Self { target: Cow::Borrowed(target), held: None }
     }
 
     fn of(target: &Target, held: Held) -> Self {
         let mut target = target.clone();
         boot_from(&mut target.system, held.path.clone());
-        Self { target: Cow::Owned(target), _held: Some(held) }
+        Self { target: Cow::Owned(target), held: Some(held) }
+    }
+}
+
+impl Sources<'_> {
+    /// The same verdict; one about a file in the cache says where that came from.
+    pub(crate) fn explain(&self, mut verdict: Verdict) -> Verdict {
+        if let (Verdict::BootFailed(failure), Some(held)) = (&mut verdict, &self.held)
+            && failure.console.is_empty()
+            && failure.reason.contains(&*held.path.to_string_lossy())
+        {
+            let from = format!(
+                "it was fetched from {}; `vmtest cache clear` makes the next run fetch it again",
+                held.about.name
+            );
+            failure.help = Some(failure.help.take().map_or(from.clone(), |help| format!("{help}; {from}")));
+        }
+        verdict
     }
 }
 

@@ -441,7 +441,8 @@ mod tests {
     #[test]
     fn a_download_shows_how_far_it_is() {
         let out = Written::default();
-        let mut live = Live::new(out.clone(), options(false, 1));
+        let wide = Options { size: Box::new(|| (24, 80)), ..options(false, 1) };
+        let mut live = Live::new(out.clone(), wide);
         let url = || "https://example.org/k".to_owned();
         let events = vec![
             EventKind::Downloading { url: url(), received: 0, total: None },

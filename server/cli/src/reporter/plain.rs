@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_download_has_a_line_and_a_large_one_a_few() {
-        let url = "https://example.org/\u{1b}k";
+        let url = "https://example.org/\u{7}k";
         let reached = |received, total| EventKind::Downloading { url: url.to_owned(), received, total };
         let (small, large) = (LARGE - 1, LARGE * 2);
         for (total, lines) in [(small, 1), (large, 5)] {

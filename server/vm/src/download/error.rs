@@ -79,6 +79,10 @@ impl Problem {
         const AGAIN: &str = "run it again: it goes on where it stopped";
         let help = match self {
             Self::Url(_) => "correct the URL",
+            Self::Unreachable(why) if why.contains("certificate") => {
+                "a server's certificate must be signed by an authority that this machine or Mozilla trusts; the variable \
+                 `SSL_CERT_FILE` names a file with others"
+            }
             Self::Unreachable(_) => {
                 "check the network and the URL; a proxy is taken from `https_proxy`, `http_proxy` and `no_proxy`. What was \
                  downloaded before needs no network"

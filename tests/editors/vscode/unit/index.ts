@@ -8,7 +8,14 @@ import { after, before, describe, it } from 'node:test';
 
 import { findServer } from '../../../../editors/vscode/src/lookup';
 import type { Places } from '../../../../editors/vscode/src/lookup';
-import { Lines, Room, downloading, forReading, forTerminal, textOf } from '../../../../editors/vscode/src/text';
+import {
+  Lines,
+  Room,
+  downloading,
+  forReading,
+  forTerminal,
+  textOf,
+} from '../../../../editors/vscode/src/text';
 
 void describe('the server', () => {
   let dir = '';
