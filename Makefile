@@ -7,6 +7,7 @@ BENCH_RUNS := cargo run --release -p vmtest-bench --bin bench-runs -- --results 
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The tests' own cache and files must not meet the user's.
 export VMTEST_KERNELS := $(KERNELS)
+export VMTEST_IMAGES := $(CURDIR)/target/images
 
 .PHONY: help demo test check unit e2e e2e-user e2e-neovim e2e-vscode bench bench-docs vsix build clean
 
@@ -40,7 +41,7 @@ check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
-	bash -n scripts/*.sh .ci/run editors/*/*.sh tests/editors/*/*.sh
+	bash -n scripts/*.sh scripts/images/* .ci/run editors/*/*.sh tests/editors/*/*.sh
 	tests/editors/neovim/check.sh
 	tests/editors/vscode/check.sh
 
@@ -51,6 +52,7 @@ unit:
 e2e:
 	scripts/setup.sh test
 	scripts/kernels.sh stable cloud newer
+	scripts/images.sh small systemd
 	cargo build -p vmtest
 	VMTEST_BIN=$(TARGET)/debug/vmtest cargo test -p vmtest-tests
 

@@ -6,6 +6,10 @@ set -euo pipefail
 # program to look for, and Debian's package for it
 demo="qemu-system-x86_64=qemu-system-x86 qemu-ga=qemu-guest-agent depmod=kmod cc=build-essential"
 test="$demo git=git python3=python3 ip=iproute2 setpriv=util-linux unshare=util-linux"
+# What scripts/images.sh builds disk images with; a path is looked for as it is.
+test="$test busybox=busybox-static cpio=cpio sfdisk=fdisk mke2fs=e2fsprogs mcopy=mtools mformat=mtools qemu-img=qemu-utils
+    mmdebstrap=mmdebstrap grub-mkimage=grub-common /usr/lib/grub/i386-pc/boot.img=grub-pc-bin
+    /usr/lib/grub/x86_64-efi/kernel.img=grub-efi-amd64-bin /usr/share/OVMF/OVMF_CODE_4M.fd=ovmf"
 node="npm=npm"
 # The editor itself is built in part where it is installed.
 vscode="chromium=chromium make=make g++=g++ python3=python3 unzip=unzip"
@@ -21,7 +25,7 @@ esac
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 packages=
 for entry in $wanted; do
-    command -v "${entry%%=*}" >/dev/null || packages+=" ${entry#*=}"
+    command -v "${entry%%=*}" >/dev/null || [ -e "${entry%%=*}" ] || packages+=" ${entry#*=}"
 done
 
 if [ -n "$packages" ]; then
