@@ -102,7 +102,6 @@ small() {
 
 systemd() {
     [ -x "$(command -v mmdebstrap)" ] || { echo "images.sh: install mmdebstrap" >&2; return 1; }
-    export release work kernels
     local suite options=()
     suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
     for what in doc man locale; do
@@ -110,12 +109,17 @@ systemd() {
     done
     mkdir -p "$work/modules"
     add_modules "$work/modules" "$release"
-    # All that is done to its root is done while it has its owners, which an ordinary user's files have not.
+    # In an ordinary user's namespace its root is somebody else, who needs a place to write.
+    chmod 755 "$work"
+    install -d -m 1777 "$work/out"
+    # All that is done to its root is done while it has its owners; without what is mounted in it.
     mmdebstrap --quiet --variant=minbase --include=systemd-sysv,udev,dbus,qemu-guest-agent,kmod "${options[@]}" \
         --customize-hook="cp -r '$work/modules/lib/modules' \"\$1/lib/\"" \
-        --customize-hook="mke2fs -q -t ext4 -d \"\$1\" '$work/installation' 400M" \
+        --customize-hook="cp -ax \"\$1\" '$work/out/tree'" \
+        --customize-hook="mke2fs -q -t ext4 -d '$work/out/tree' '$work/out/installation' 400M" \
+        --customize-hook="rm -rf '$work/out/tree'" \
         "$suite" /dev/null
-    disk pivot "$work/installation"
+    disk pivot "$work/out/installation"
     mv "$work/qcow2" "$images/systemd.qcow2"
 }
 
