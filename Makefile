@@ -8,6 +8,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The tests' own cache and files must not meet the user's.
 export VMTEST_KERNELS := $(KERNELS)
 export VMTEST_NEWER_QEMU := $(CURDIR)/target/qemu/newer
+export VMTEST_IMAGES := $(CURDIR)/target/images
 
 .PHONY: help demo test check unit e2e e2e-user e2e-neovim e2e-vscode bench bench-docs vsix build clean
 
@@ -41,7 +42,7 @@ check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
-	bash -n scripts/*.sh .ci/run editors/*/*.sh tests/editors/*/*.sh
+	bash -n scripts/*.sh scripts/images/* .ci/run editors/*/*.sh tests/editors/*/*.sh
 	shellcheck .github/actions/*/*.sh scripts/release.sh
 	tests/editors/neovim/check.sh
 	tests/editors/vscode/check.sh
@@ -54,6 +55,7 @@ e2e:
 	scripts/setup.sh test
 	scripts/kernels.sh stable cloud newer
 	scripts/qemu.sh
+	scripts/images.sh small systemd
 	cargo build -p vmtest
 	VMTEST_BIN=$(TARGET)/debug/vmtest cargo test -p vmtest-tests
 

@@ -13,6 +13,10 @@ demo="$run depmod=kmod cc=build-essential"
 test="$demo git=git python3=python3 ip=iproute2 setpriv=util-linux unshare=util-linux"
 # The BPF example and the GitHub Action, which are among the tests.
 test+=" clang=clang /usr/include/bpf/libbpf.h=libbpf-dev curl=curl shellcheck=shellcheck"
+# What scripts/images.sh builds disk images with.
+test+=" busybox=busybox-static cpio=cpio sfdisk=fdisk mke2fs=e2fsprogs mcopy=mtools mformat=mtools qemu-img=qemu-utils
+    mmdebstrap=mmdebstrap grub-mkimage=grub-common /usr/lib/grub/i386-pc/boot.img=grub-pc-bin
+    /usr/lib/grub/x86_64-efi/kernel.img=grub-efi-amd64-bin /usr/share/OVMF/OVMF_CODE_4M.fd=ovmf"
 node="npm=npm"
 release="cc=build-essential musl-gcc=musl-tools git=git"
 # The editor itself is built in part where it is installed.

@@ -114,3 +114,12 @@ fn output_that_cannot_be_streamed_comes_when_the_command_has_ended() {
     run.check(run.output("stderr") == b"err\n", "standard error is not its own");
     expect_notice(&run, "no virtio-serial ports");
 }
+
+#[test]
+fn a_distribution_with_systemd_boots_and_its_own_agent_runs_the_command() {
+    let script = "systemctl is-active qemu-guest-agent; cat /proc/1/comm; cd /mnt/vmtest && echo made >result && exit 3";
+    let project = Project::new(&target("systemd.qcow2", "", script));
+    let run = project.vmtest(["--format", "json"]).leaves(["result"]).run();
+    run.expect_status(3).expect_guest_text("active\nsystemd\n");
+    assert_eq!(project.read("result"), "made\n");
+}

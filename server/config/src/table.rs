@@ -121,8 +121,9 @@ pub const KEYS: &[Key] = &[
         excludes: &["kernel", "kernel_url", "kernel_package", "image_url"],
         aliases: &["disk", "drive", "hda", "qcow2"],
         example: "\"./fedora38.qcow2\"",
-        doc: "A bootable disk image with qemu-guest-agent inside. A run writes into a temporary overlay: the \
-              file itself is never changed. A relative path starts at the directory of vmtest.toml.",
+        doc: "A bootable disk image with qemu-guest-agent inside, raw or qcow2; docs/images.md says what else it \
+              needs. A run writes into a temporary overlay: the file itself is never changed. A relative path \
+              starts at the directory of vmtest.toml.",
         ..PLAIN
     },
     Key {
@@ -199,8 +200,8 @@ pub const KEYS: &[Key] = &[
         example: "\"cargo test\"",
         doc: "What to run in the guest, by `bash -c` (by `sh` where there is no bash). Its exit status is the \
               target's. A `-` alone is an interactive shell.\n\nThe project's directory, where vmtest.toml \
-              lies, is writable in the guest, at `/mnt/vmtest` and, when `rootfs` is `/`, at its own path; the \
-              command starts there.",
+              lies, is writable in the guest, at `/mnt/vmtest` and, when `rootfs` is `/`, at its own path. The \
+              command starts at its own path; with another `rootfs`, and in an image, in `/`.",
         ..PLAIN
     },
     Key {

@@ -107,7 +107,7 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
                 return Next::FallBack(format!("QEMU reports an internal error of KVM{first_words}"));
             }
             BootEnd::Silent(time) => {
-                return Next::FallBack(format!("a guest did not say a word within {} s", time.as_secs()));
+                return Next::FallBack(format!("a guest did not come to life within {} s", time.as_secs()));
             }
             _ => {}
         }

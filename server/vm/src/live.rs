@@ -390,6 +390,12 @@ impl Live {
         }
     }
 
+    /// How often the guest has used its disks; none where that cannot be known.
+    pub(crate) async fn disk_operations(&self) -> Option<i64> {
+        let operations = self.monitor.as_ref()?.disk_operations().await;
+        operations.inspect_err(|error| tracing::warn!("QEMU does not count disk operations: {error}")).ok()
+    }
+
     /// Ends the machine if it still runs, waits until nothing of it is left, and tells what was seen.
     pub(crate) async fn end(
         mut self,

@@ -40,8 +40,6 @@ const BESIDE_QEMU: &str = "share/qemu/edk2-x86_64-code.fd";
 pub(crate) struct Firmware {
     file: PathBuf,
     slot: Slot,
-    /// Whether it is one that vmtest knows, and not the user's own.
-    pub(crate) is_known: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +61,7 @@ impl Firmware {
     /// The user's file, else the distribution's.
     pub(crate) fn find(users: Option<&Path>, qemu: &Path) -> Result<Self, NoFirmware> {
         match users {
-            Some(file) => Self::read(file.to_owned(), false).map_err(|error| NoFirmware {
+            Some(file) => Self::read(file).map_err(|error| NoFirmware {
                 reason: format!("cannot read the firmware {}: {error}", file.display()),
                 help: "correct `vm.bios`, or leave it out to use the distribution's OVMF".to_owned(),
             }),
@@ -78,17 +76,18 @@ impl Firmware {
     }
 
     fn first_of(places: impl IntoIterator<Item = PathBuf>) -> Option<Self> {
-        places.into_iter().find_map(|file| Self::read(file, true).ok())
+        places.into_iter().find_map(|file| Self::read(file).ok())
     }
 
-    fn read(file: PathBuf, is_known: bool) -> io::Result<Self> {
+    fn read(file: impl Into<PathBuf>) -> io::Result<Self> {
         const PIECE: u64 = 64 * 1024;
+        let file = file.into();
         let metadata = std::fs::File::open(&file)?.metadata()?;
         if !metadata.is_file() || metadata.len() == 0 {
             return Err(io::Error::other("it is no file with firmware in it"));
         }
         let slot = if metadata.len().is_multiple_of(PIECE) { Slot::Rom } else { Slot::Flash };
-        Ok(Self { file, slot, is_known })
+        Ok(Self { file, slot })
     }
 
     /// Gives it to the machine.

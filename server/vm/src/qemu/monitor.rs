@@ -8,6 +8,7 @@ use qapi::futures::{QapiService, QmpStreamTokio};
 use qapi::qmp::{
     self, BlockErrorAction, Event, MigrationCapability, MigrationCapabilityStatus, MigrationStatus, RunState,
 };
+use serde::{Deserialize, Serialize};
 use tokio::io::WriteHalf;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -100,6 +101,13 @@ impl Monitor {
         status.is_ok_and(|status| status.status == RunState::internal_error)
     }
 
+    /// How often the guest has read and written its disks; a number that changes is a sign of life.
+    pub(crate) async fn disk_operations(&self) -> io::Result<i64> {
+        let disks = self.execute(QueryDisks {}).await?;
+        let count = |disk: &Disk| disk.stats.rd_operations.wrapping_add(disk.stats.wr_operations);
+        Ok(disks.iter().map(count).fold(0, i64::wrapping_add))
+    }
+
     /// Stops the guest and has QEMU send its state to a socket. Memory that is `in_file` stays there, if QEMU can do that; returns
     /// where it is. [`MonitorEvent::Migrated`] says when it is done.
     pub(crate) async fn save(&self, socket: &str, in_file: bool) -> io::Result<MemoryIs> {
@@ -172,6 +180,29 @@ impl Monitor {
         let _ = self.execute(qmp::quit {}).await;
     }
 }
+
+/// `query-blockstats`, of which `qapi` wants more than every QEMU has to tell.
+#[derive(Debug, Serialize)]
+struct QueryDisks {}
+
+#[derive(Debug, Deserialize)]
+struct Disk {
+    stats: DiskStats,
+}
+
+#[derive(Debug, Deserialize)]
+struct DiskStats {
+    rd_operations: i64,
+    wr_operations: i64,
+}
+
+impl qapi::Command for QueryDisks {
+    const NAME: &'static str = "query-blockstats";
+    const ALLOW_OOB: bool = false;
+    type Ok = Vec<Disk>;
+}
+
+impl qmp::QmpCommand for QueryDisks {}
 
 impl Drop for Monitor {
     fn drop(&mut self) {

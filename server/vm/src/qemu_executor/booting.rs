@@ -16,7 +16,7 @@ use crate::console::Heard;
 use crate::decide::{self, BootEnd, Next, Report};
 use crate::event::{Accelerator, EventKind, ShareKind, Start};
 use crate::image;
-use crate::live::{Alarms, Beginning, Live, in_words};
+use crate::live::{Beginning, Live, in_words};
 use crate::prepare::{self, Prepared, PreparedSystem};
 use crate::qemu::machine::{Boot, MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
@@ -24,6 +24,12 @@ use crate::verdict::{Failure, Verdict};
 
 /// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
 const KVM_SILENCE: Duration = Duration::from_secs(5);
+/// An image's kernel may have no console, but then it reads its disk. Boot loaders wait for half a minute at most, for a choice.
+const KVM_SILENCE_OF_IMAGE: Duration = Duration::from_secs(45);
+/// How often it is looked at how often its disk was used, and how often it must have been for a sign of life: broken KVM may get a
+/// boot loader to read its files, a few times in a second.
+const DISK_LOOK: Duration = Duration::from_secs(5);
+const MANY_DISK_OPERATIONS: i64 = 1000;
 /// An emulated guest may share its processor with many others.
 const STALL: Duration = Duration::from_secs(60);
 /// A daemon that works takes milliseconds to be connected.
@@ -308,19 +314,13 @@ impl Run<'_> {
     ) -> Result<(), BootEnd> {
         let limit = self.boot_limit(accelerator);
         let deadline = awake(limit);
-        let (most_silence, most_stall) = (self.purpose.patience(KVM_SILENCE), self.purpose.patience(STALL));
+        // An image may have no console at all: it is waited for in silence, as long as its disk is used.
+        let is_image = matches!(prepared.system, PreparedSystem::Image(_));
+        let silence = if is_image { KVM_SILENCE_OF_IMAGE } else { KVM_SILENCE };
+        let (most_silence, most_stall) = (self.purpose.patience(silence), self.purpose.patience(STALL));
         let silence = awake(most_silence);
+        let mut disk_operations = 0;
         tokio::pin!(deadline, silence);
-        let silent = |alarms: &Alarms| match &prepared.system {
-            PreparedSystem::Kernel(_) => alarms.heard < Heard::Kernel,
-            // Its firmware is the only one that certainly speaks; nobody knows the user's own.
-            PreparedSystem::Image(image) => {
-                alarms.heard == Heard::Nothing
-                    && image.firmware.as_ref().is_none_or(|firmware| firmware.is_known)
-            }
-        };
-        // An image may have no console at all: it is waited for in silence.
-        let says_how_it_goes = matches!(prepared.system, PreparedSystem::Kernel(_));
         let events = tokio::select! {
             () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
             () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
@@ -362,12 +362,23 @@ impl Run<'_> {
                         return Err(BootEnd::NothingBoots);
                     }
                 }
-                Ok(()) = live.progress.changed() => {}
-                () = &mut silence, if accelerator == Accelerator::Kvm && silent(&live.alarms.borrow()) => {
+                Ok(()) = live.progress.changed() => {
+                    if is_image {
+                        silence.set(awake(most_silence));
+                    }
+                }
+                () = awake(DISK_LOOK), if is_image && accelerator == Accelerator::Kvm => {
+                    let now = live.disk_operations().await.unwrap_or_default();
+                    if now - disk_operations >= MANY_DISK_OPERATIONS {
+                        disk_operations = now;
+                        silence.set(awake(most_silence));
+                    }
+                }
+                () = &mut silence, if accelerator == Accelerator::Kvm && live.alarms.borrow().heard < Heard::Kernel => {
                     return Err(BootEnd::Silent(most_silence));
                 }
                 () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
-                () = stall, if says_how_it_goes => return Err(BootEnd::Stalled(most_stall)),
+                () = stall, if !is_image => return Err(BootEnd::Stalled(most_stall)),
             }
         }
     }
