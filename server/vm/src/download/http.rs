@@ -128,15 +128,13 @@ impl Web {
             if let Some(validator) = part.resumable() {
                 request = request.header(RANGE, format!("bytes={}-", part.len())).header(IF_RANGE, validator);
             }
-            let response = tokio::time::timeout(limits.pace, request.send())
+            let silent = || {
+                let seconds = limits.answer.as_secs_f64();
+                Problem::Unreachable(format!("{} did not answer in {seconds} s", host(&at)))
+            };
+            let response = tokio::time::timeout(limits.answer, request.send())
                 .await
-                .map_err(|_| {
-                    Problem::Unreachable(format!(
-                        "{} did not answer in {} s",
-                        host(&at),
-                        limits.pace.as_secs_f64()
-                    ))
-                })?
+                .map_err(|_| silent())?
                 .map_err(|error| Problem::Unreachable(why(&error)))?;
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(response);

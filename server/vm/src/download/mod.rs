@@ -40,6 +40,8 @@ const PIECE: usize = 1 << 20;
 pub(crate) struct Limits {
     /// Longest time to reach the server.
     pub(crate) connect: Duration,
+    /// Longest time until it answers.
+    pub(crate) answer: Duration,
     /// In such a time…
     pub(crate) pace: Duration,
     /// …so many bytes must come at least.
@@ -62,6 +64,7 @@ impl Limits {
     /// For a kernel.
     pub(crate) const KERNEL: Self = Self {
         connect: Duration::from_secs(20),
+        answer: Duration::from_secs(30),
         pace: Duration::from_secs(30),
         least: 30 << 10,
         total: Duration::from_secs(3600),

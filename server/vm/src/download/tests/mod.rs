@@ -261,7 +261,7 @@ async fn a_server_that_falls_silent_is_given_up_and_its_bytes_are_kept() {
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_given_up() {
-    let cache = Cache::limited(Limits { pace: Duration::from_millis(50), ..LIMITS });
+    let cache = Cache::limited(Limits { answer: Duration::from_millis(50), ..LIMITS });
     let server = Server::start([Reply::file(b"").cut(20).and_hang()]);
     let why = cache.expect_nothing(cache.get(&at(server.url("/k"))).await);
     assert!(why.contains("did not answer in 0.05 s"), "{why}");
