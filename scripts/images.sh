@@ -2,7 +2,8 @@
 # Builds bootable disk images under target/images from the distribution's packages, without root.
 #   small.raw     busybox, bash and the real guest agent under the stable kernel; boots by BIOS and by UEFI
 #   small.qcow2   the same, in QEMU's own format
-#   systemd.qcow2 a minimal installation of the distribution with systemd, under the same kernel
+#   systemd.qcow2 a minimal installation of the distribution with systemd, under the same kernel; its root is read-only, as that of
+#                 a distribution that is replaced as a whole
 # usage: scripts/images.sh [small|systemd]...
 set -euo pipefail
 

@@ -116,7 +116,7 @@ fn output_that_cannot_be_streamed_comes_when_the_command_has_ended() {
 }
 
 #[test]
-fn a_distribution_with_systemd_boots_and_its_own_agent_runs_the_command() {
+fn a_distribution_with_systemd_and_a_root_that_cannot_be_written_runs_its_command() {
     let script = "systemctl is-active qemu-guest-agent; cat /proc/1/comm; cd /mnt/vmtest && echo made >result && exit 3";
     let project = Project::new(&target("systemd.qcow2", "", script));
     let run = project.vmtest(["--format", "json"]).leaves(["result"]).run();

@@ -11,7 +11,8 @@ grep -qw "$kind" /proc/filesystems || {
     exit 1
 }
 while [ $# -gt 0 ]; do
-    mkdir -p "$2" || exit
+    # A root that cannot be written gets its places on a file system in memory.
+    mkdir -p "$2" 2>/dev/null || { mount -t tmpfs tmpfs /mnt && mkdir -p "$2"; } || exit
     options=$3
     if [ "$kind" = 9p ]; then
         # What the guest cannot write is cached without asking the host again.
