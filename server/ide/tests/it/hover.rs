@@ -53,7 +53,7 @@ fn a_key_that_the_original_does_not_know_says_so() {
             [image_url]
             `image_url` · URL
 
-            Where to download the disk image: `https://`, `http://` or `file:///`. It is fetched once, kept in the cache and used again; with `image_sha256` it is verified each time.
+            Where to download the disk image: `https://`, `http://` or `file:///`. It is fetched once, unpacked when it is packed by gzip, xz or zstd, kept in the cache and used again without a network; what the server has later is not asked. With `image_sha256` it is verified before it is kept.
 
             Only for targets that boot an image. Not beside `kernel`, `kernel_url`, `kernel_package` or `image`. Not in the original vmtest, which ignores it.
 
