@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use vmtest_config::{
-    Arch, KernelSource, KernelSystem, Problem, QemuCommand, Resolved, Severity, System, check_paths,
+    Arch, Firmware, ImageSource, ImageSystem, KernelSource, KernelSystem, Problem, QemuCommand, Resolved,
+    Severity, System, check_paths,
 };
 use vmtest_ide::{DirectoryEntry, KernelFact, Surroundings};
 use vmtest_vm::accelerator::{self, KvmMemory};
@@ -137,6 +138,8 @@ impl Environment {
         found.extend(missing_agent(targets, manager));
         found.extend(self.no_kvm(targets));
         found.extend(self.unsuitable_kernels(targets));
+        found.extend(missing_firmware(targets, manager, vmtest_vm::uefi_firmware));
+        found.extend(unbootable_images(targets));
         found.sort_by_key(|finding| finding.problem.span.start);
         found
     }
@@ -312,6 +315,49 @@ fn missing_agent(targets: &[Resolved], manager: Option<Manager>) -> Option<Findi
     Some(Finding { problem, is_hint: false })
 }
 
+/// One finding for all image targets.
+fn missing_firmware(
+    targets: &[Resolved],
+    manager: Option<Manager>,
+    find: impl Fn(&Path) -> Option<PathBuf>,
+) -> Option<Finding> {
+    let needs_it = |resolved: &&Resolved| matches!(&resolved.target.system, System::Image(image) if image.firmware == Firmware::Uefi { file: None });
+    let resolved = targets.iter().find(needs_it)?;
+    if find(&host::find_qemu(&resolved.target).ok()?).is_some() {
+        return None;
+    }
+    let message = "there is no UEFI firmware (OVMF) on this machine, which starts the image".to_owned();
+    let mut problem = warning("no_firmware", resolved, message);
+    let commands = host::install_commands(&host::FIRMWARE_PACKAGE, manager);
+    problem.help = Some(format!("install it ({}), or name its file by `vm.bios`", commands.join(" · ")));
+    if let Some(place) = resolved.spans.of("uefi") {
+        problem.span = place.value.clone();
+    }
+    Some(Finding { problem, is_hint: false })
+}
+
+/// Files that no machine boots from. Only their first bytes are read, and nothing of what is no regular file.
+fn unbootable_images(targets: &[Resolved]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for resolved in targets {
+        let System::Image(ImageSystem { source: ImageSource::Path(image), .. }) = &resolved.target.system
+        else {
+            continue;
+        };
+        // What is not there is told with the others that the file names.
+        if !image.is_file() {
+            continue;
+        }
+        if let (Some(why), Some(place)) = (vmtest_vm::unbootable(image), resolved.spans.of("image")) {
+            let mut problem = warning("unsuitable_image", resolved, why);
+            problem.severity = Severity::Error;
+            problem.span = place.value.clone();
+            found.push(Finding { problem, is_hint: false });
+        }
+    }
+    found
+}
+
 /// A problem of the machine, at the target's header.
 fn warning(code: &'static str, resolved: &Resolved, message: String) -> Problem {
     Problem::warning(code, resolved.header.clone(), message)
@@ -436,6 +482,25 @@ mod tests {
         let found = missing_qemu(&targets, Some(Manager::Apt));
         assert_eq!(found.len(), 1);
         assert_eq!(&both[found[0].problem.span.clone()], "'no-such-qemu'");
+    }
+
+    #[test]
+    fn a_file_that_is_no_disk_is_told_at_its_name() {
+        let project = Project::new();
+        fs::write(project.path("disk"), "these are notes").unwrap();
+        let text = "[[target]]\nname = 'n'\ncommand = 'c'\nimage = './disk'\n";
+        assert_eq!(project.look(&environment(), text), [("unsuitable_image", "'./disk'".to_owned())]);
+    }
+
+    #[test]
+    fn missing_firmware_is_told_once_where_an_image_asks_for_it() {
+        let text = "[[target]]\nname = 'n'\ncommand = 'c'\nimage = './disk'\nqemu_command = '/bin/sh'\n";
+        let both = text.to_owned() + &format!("{text}uefi = true\n").repeat(2);
+        let targets = vmtest_config::load(&both, Path::new("/")).unwrap().targets;
+        let found = missing_firmware(&targets, Some(Manager::Apt), |_| None).unwrap();
+        assert_eq!(&both[found.problem.span], "true");
+        assert!(found.problem.help.unwrap().contains("apt install ovmf"));
+        assert!(missing_firmware(&targets, None, |_| Some(PathBuf::new())).is_none());
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub type Package = [&'static str; 4];
 /// The package with the guest agent.
 pub const AGENT_PACKAGE: Package = ["qemu-guest-agent"; 4];
 
+/// The package with UEFI firmware for `x86_64` guests.
+pub const FIRMWARE_PACKAGE: Package = ["ovmf", "edk2-ovmf", "edk2-ovmf", "qemu-ovmf-x86_64"];
+
 /// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {

@@ -10,18 +10,19 @@ use vmtest_vm::accelerator::{self, KvmMemory};
 use vmtest_vm::agent::Agent;
 use vmtest_vm::event::Accelerator;
 use vmtest_vm::host::{
-    AGENT_PACKAGE, Manager, Package, in_path, install_commands, kernel_files, qemu_package, qemu_program,
+    AGENT_PACKAGE, FIRMWARE_PACKAGE, Manager, Package, in_path, install_commands, kernel_files, qemu_package,
+    qemu_program,
 };
 use vmtest_vm::kernel::{Kernel, ModuleSearch};
 
 use crate::executor::cache;
 use crate::paint::Paint;
-use vmtest_vm::{sanitize, usable_virtiofsd};
+use vmtest_vm::{sanitize, uefi_firmware, usable_virtiofsd};
 
 /// Looks, prints and fails when something is missing without which nothing runs.
 pub(crate) fn doctor() -> ExitCode {
     let manager = Manager::of_this_machine();
-    let findings = [qemu(), agent(), kvm(), virtiofsd(), depmod(), kernels(Path::new("/"))];
+    let findings = [qemu(), agent(), kvm(), virtiofsd(), firmware(), depmod(), kernels(Path::new("/"))];
     let printed = crate::print(format_args!(
         "{}",
         render(&findings, manager, Paint::for_terminal(io::stdout().is_terminal()))
@@ -196,6 +197,18 @@ fn virtiofsd() -> Finding {
         ),
         found: usable_virtiofsd().map(|path| vec![path.display().to_string()]),
         fix: Fix::Package(["virtiofsd"; 4]),
+    }
+}
+
+fn firmware() -> Finding {
+    let qemu = in_path(qemu_program(Arch::host()), &[]).unwrap_or_default();
+    Finding {
+        what: "UEFI firmware",
+        weight: Weight::Optional("images with `uefi = true` do not start without `vm.bios`"),
+        found: uefi_firmware(&qemu)
+            .map(|file| vec![file.display().to_string()])
+            .ok_or_else(|| "not found".to_owned()),
+        fix: Fix::Package(FIRMWARE_PACKAGE),
     }
 }
 

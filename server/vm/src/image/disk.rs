@@ -109,6 +109,11 @@ impl Disk {
     }
 }
 
+/// Why a file cannot be booted as a disk image, as its first bytes tell; one sentence.
+pub fn unbootable(image: &Path) -> Option<String> {
+    Disk::open(image).err().map(|error| error.to_string())
+}
+
 /// What a file is that a machine cannot boot from.
 fn what_else(start: &[u8]) -> &'static str {
     const KNOWN: [(&[u8], &str); 7] = [

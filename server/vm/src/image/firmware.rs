@@ -3,11 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::host::{self, Package};
+use crate::host;
 use crate::qemu::arguments::{Arguments, Properties};
-
-/// The package with OVMF.
-const PACKAGE: Package = ["ovmf", "edk2-ovmf", "edk2-ovmf", "qemu-ovmf-x86_64"];
 
 /// Files that start any image, without the Secure Boot that would refuse a self-built one.
 const PLACES: [&str; 14] = [
@@ -66,7 +63,8 @@ impl Firmware {
                 help: "correct `vm.bios`, or leave it out to use the distribution's OVMF".to_owned(),
             }),
             None => Self::first_of(candidates(qemu)).ok_or_else(|| {
-                let commands = host::install_commands(&PACKAGE, host::Manager::of_this_machine());
+                let commands =
+                    host::install_commands(&host::FIRMWARE_PACKAGE, host::Manager::of_this_machine());
                 NoFirmware {
                     reason: "there is no UEFI firmware (OVMF) on this machine".to_owned(),
                     help: format!("install it ({}), or name its file by `vm.bios`", commands.join(" · ")),
@@ -102,6 +100,11 @@ impl Firmware {
             }
         }
     }
+}
+
+/// The file with this machine's UEFI firmware for `qemu`, if there is one.
+pub fn uefi_firmware(qemu: &Path) -> Option<PathBuf> {
+    Firmware::first_of(candidates(qemu)).map(|firmware| firmware.file)
 }
 
 fn candidates(qemu: &Path) -> impl Iterator<Item = PathBuf> {

@@ -4,8 +4,10 @@ mod disk;
 mod firmware;
 mod guest;
 
+pub use disk::unbootable;
 pub(crate) use disk::{Disk, Format, place_for_overlays};
 pub(crate) use firmware::Firmware;
+pub use firmware::uefi_firmware;
 pub(crate) use guest::{CommandLine, Guest, GuestError, mount};
 
 /// Where the guest's command writes its standard output, the names of virtio-serial ports.
