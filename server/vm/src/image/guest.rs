@@ -132,6 +132,11 @@ impl Guest {
         let pid = agent.start(script, matches!(way, Way::Collected)).await?;
         self.phase.send_replace(PlainPhase::Running);
         let _ = self.events.send(EventKind::CommandStarted).await;
+        if let Way::Line(line) = &way {
+            // Keys that come to a line which nobody has opened are lost.
+            let arguments = vec![pid.to_string(), line.clone()];
+            agent.run(Script { text: script!("opened.sh"), arguments }).await.map_err(lost)?;
+        }
         let _ = self.control.send(Control::Started);
         let carrier = match &way {
             Way::Ports(carry) => Some(agent.start(carry.clone(), false).await.map_err(lost)?),
