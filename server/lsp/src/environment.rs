@@ -328,8 +328,7 @@ fn missing_firmware(
     }
     let message = "there is no UEFI firmware (OVMF) on this machine, which starts the image".to_owned();
     let mut problem = warning("no_firmware", resolved, message);
-    let commands = host::install_commands(&host::FIRMWARE_PACKAGE, manager);
-    problem.help = Some(format!("install it ({}), or name its file by `vm.bios`", commands.join(" · ")));
+    problem.help = Some(host::firmware_cure(manager));
     if let Some(place) = resolved.spans.of("uefi") {
         problem.span = place.value.clone();
     }

@@ -94,8 +94,8 @@ impl Console {
                     // The first is the cause of any other.
                     self.fatal.get_or_insert_with(|| words.to_owned());
                 }
-                let causes: &[_] = if self.is_image { &IMAGE_CAUSES } else { &KERNEL_CAUSES };
-                self.cause = self.cause.or_else(|| likely_cause(message, causes));
+                let own: &[_] = if self.is_image { &IMAGE_CAUSES } else { &KERNEL_CAUSES };
+                self.cause = self.cause.or_else(|| likely_cause(message, own));
                 // The firmware says so before anybody else could; later it is anybody's text.
                 let firmware = self.is_image && self.heard < Heard::Kernel;
                 self.nothing_boots |= firmware && NOTHING_BOOTS.iter().any(|sign| message.contains(sign));
@@ -177,13 +177,18 @@ type Causes = [(&'static str, &'static str)];
 
 const NO_MEMORY: &str = "the machine has too little memory for this kernel: give it more (`vm.memory`)";
 
-const KERNEL_CAUSES: [(&str, &str); 8] = [
+/// Whatever the machine starts from.
+const ANY_CAUSES: [(&str, &str); 4] = [
     (
         "Initramfs unpacking failed",
         "the initramfs could not be unpacked: give the machine more memory (`vm.memory`)",
     ),
     ("System is deadlocked on memory", NO_MEMORY),
     ("Out of memory and no killable processes", NO_MEMORY),
+    ("Attempted to kill init!", "the guest's first process ended: the lines before the panic say why"),
+];
+
+const KERNEL_CAUSES: [(&str, &str); 4] = [
     (
         "version magic '",
         "the kernel's modules belong to another build of it: install the modules of this very build",
@@ -202,16 +207,9 @@ const KERNEL_CAUSES: [(&str, &str); 8] = [
         "the kernel could not start vmtest's init: build it with CONFIG_BLK_DEV_INITRD=y and CONFIG_BINFMT_ELF=y, as \
          a 64-bit kernel, and let nothing in `kernel_args` name another `init=`",
     ),
-    ("Attempted to kill init!", "the guest's first process ended: the lines before the panic say why"),
 ];
 
-const IMAGE_CAUSES: [(&str, &str); 7] = [
-    (
-        "Initramfs unpacking failed",
-        "the initramfs could not be unpacked: give the machine more memory (`vm.memory`)",
-    ),
-    ("System is deadlocked on memory", NO_MEMORY),
-    ("Out of memory and no killable processes", NO_MEMORY),
+const IMAGE_CAUSES: [(&str, &str); 3] = [
     (
         "VFS: Unable to mount root fs",
         "the image's kernel did not find its root: the disk is a virtio one (/dev/vda), for which it needs virtio_blk",
@@ -221,11 +219,11 @@ const IMAGE_CAUSES: [(&str, &str); 7] = [
         "the image came up in emergency mode: the console says what it did not find, perhaps another disk",
     ),
     ("grub rescue>", "the image's boot loader did not find its files"),
-    ("Attempted to kill init!", "the guest's first process ended: the lines before the panic say why"),
 ];
 
-fn likely_cause(message: &str, causes: &Causes) -> Option<&'static str> {
-    causes.iter().find(|(sign, _)| message.contains(sign)).map(|(_, cause)| *cause)
+fn likely_cause(message: &str, own: &Causes) -> Option<&'static str> {
+    let mut causes = ANY_CAUSES.iter().chain(own);
+    causes.find(|(sign, _)| message.contains(sign)).map(|(_, cause)| *cause)
 }
 
 #[cfg(test)]

@@ -26,6 +26,12 @@ pub const AGENT_PACKAGE: Package = ["qemu-guest-agent"; 4];
 /// The package with UEFI firmware for `x86_64` guests.
 pub const FIRMWARE_PACKAGE: Package = ["ovmf", "edk2-ovmf", "edk2-ovmf", "qemu-ovmf-x86_64"];
 
+/// How to get UEFI firmware.
+pub fn firmware_cure(manager: Option<Manager>) -> String {
+    let commands = install_commands(&FIRMWARE_PACKAGE, manager);
+    format!("install it ({}), or name its file by `vm.bios`", commands.join(" · "))
+}
+
 /// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {

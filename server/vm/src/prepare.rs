@@ -97,15 +97,13 @@ impl Prepared {
 
 /// Whether this version can run a target; else what is missing.
 pub(crate) fn supported(target: &Target) -> Result<(), Failure> {
-    let refuse =
-        |reason: String, help: &str| Failure { reason, help: Some(help.to_owned()), ..Failure::default() };
     if target.arch != Arch::host() || target.arch != Arch::X86_64 {
-        return Err(refuse(
+        return Err(failure(
             format!(
                 "this version of vmtest runs x86_64 guests on x86_64 machines; the target's arch is {}",
                 target.arch
             ),
-            "what is missing is a guest init, a machine type and an agent for that architecture",
+            Some("what is missing is a guest init, a machine type and an agent for that architecture"),
         ));
     }
     Ok(())

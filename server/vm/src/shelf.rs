@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::private;
-use crate::snapshot::Identity;
+use crate::snapshot::{Identity, Key};
 
 /// How often to look whether another process is done.
 const LOOK: Duration = Duration::from_millis(50);
@@ -30,28 +30,6 @@ pub struct Shelf {
     dir: PathBuf,
     /// What all entries may take on the disk; the one that was used the longest time ago goes first.
     room: u64,
-}
-
-/// Names an entry.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(String);
-
-impl Key {
-    /// From all that the entry depends on.
-    pub(crate) fn of(parts: &[&str]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        for part in parts {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part.as_bytes());
-        }
-        Self(hasher.finalize().to_hex()[..32].to_owned())
-    }
-
-    fn of_name(name: &OsStr) -> Option<Self> {
-        let stem = name.to_str()?.split('.').next()?;
-        let is_key = stem.len() == 32 && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_key.then(|| Self(stem.to_owned()))
-    }
 }
 
 /// What an entry is.
@@ -271,11 +249,11 @@ impl Shelf {
             return BTreeSet::new();
         }
         let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        files.filter_map(|file| Key::of_name(&file.file_name())).collect()
+        files.filter_map(|file| key_of(&file.file_name())).collect()
     }
 
     fn file(&self, key: &Key, extension: &str) -> PathBuf {
-        self.dir.join(format!("{}{extension}", key.0))
+        self.dir.join(format!("{key}{extension}"))
     }
 
     fn entry(&self, key: &Key) -> PathBuf {
@@ -346,6 +324,11 @@ impl Claim {
         drop(lock);
         on.find(&key).ok_or_else(|| io::Error::other("another process removed it at once"))
     }
+}
+
+/// The key of the entry to which a file belongs, by the file's name.
+fn key_of(name: &OsStr) -> Option<Key> {
+    Key::of_name(name.to_str()?.split('.').next()?.as_ref())
 }
 
 /// What the description of a part calls it.

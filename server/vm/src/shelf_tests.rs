@@ -36,7 +36,7 @@ impl Folder {
 
     /// Makes an entry look as if it had not been used for so long.
     fn age(&self, name: &str, age: Duration) {
-        let file = private::open(&self.shelf.description(&Key::of(&[name]))).unwrap();
+        let file = private::open(&self.shelf.description(&Key::of([name]))).unwrap();
         file.set_modified(SystemTime::now() - age).unwrap();
     }
 
@@ -47,7 +47,7 @@ impl Folder {
 
 /// The right to make an entry, whether or not there is one.
 async fn take_turn(shelf: &Shelf, name: &str) -> io::Result<Claim> {
-    match shelf.take_turn(&Key::of(&[name]), |_| false, &CancellationToken::new(), |_| ()).await? {
+    match shelf.take_turn(&Key::of([name]), |_| false, &CancellationToken::new(), |_| ()).await? {
         Turn::Make(claim) => Ok(claim),
         Turn::Made(held) => panic!("{held:?}"),
     }
@@ -89,7 +89,7 @@ async fn what_a_process_that_died_left_of_an_entry_is_none() {
     // Without the description, as when it died right before the end.
     fs::rename(folder.shelf.staging(&claim.key), folder.shelf.entry(&claim.key)).unwrap();
     drop(claim);
-    assert!(folder.shelf.find(&Key::of(&["a"])).is_none());
+    assert!(folder.shelf.find(&Key::of(["a"])).is_none());
     let held = folder.add("a").await;
     assert_eq!(fs::read_dir(held.path.parent().unwrap()).unwrap().count(), 1);
 }
@@ -112,7 +112,7 @@ async fn a_folder_that_others_may_write_to_is_not_used() {
     let folder = Folder::new(1000);
     drop(folder.add("a").await);
     fs::set_permissions(folder.shelf.folder(), fs::Permissions::from_mode(0o770)).unwrap();
-    assert!(folder.shelf.find(&Key::of(&["a"])).is_none());
+    assert!(folder.shelf.find(&Key::of(["a"])).is_none());
     assert_eq!(folder.names(), [""; 0]);
     assert!(take_turn(&folder.shelf, "b").await.unwrap_err().to_string().contains("not this user's alone"));
     drop(folder.dir);
@@ -120,6 +120,6 @@ async fn a_folder_that_others_may_write_to_is_not_used() {
 
 #[test]
 fn keys_depend_on_every_part_and_on_where_it_ends() {
-    let keys = [Key::of(&["ab", "c"]), Key::of(&["a", "bc"]), Key::of(&["ab", "c", ""])];
+    let keys = [Key::of(["ab", "c"]), Key::of(["a", "bc"]), Key::of(["ab", "c", ""])];
     assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 3);
 }

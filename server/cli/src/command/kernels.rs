@@ -47,7 +47,7 @@ pub(crate) fn kernels(args: &KernelsArgs) -> ExitCode {
 struct Known {
     installed: Vec<Installed>,
     fetched: Vec<Fetched>,
-    offered: Vec<Available>,
+    offered: Vec<Offered>,
     /// Why there is no list of what is offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_offered_because: Option<String>,
@@ -70,25 +70,16 @@ struct Fetched {
     bytes: u64,
 }
 
-/// A package that can be fetched.
-#[derive(Debug, Serialize)]
-struct Available {
-    package: String,
-    version: String,
-    description: String,
-}
-
 async fn list(format: Format, cancel: &CancellationToken) -> ExitCode {
     let (offered, not_offered_because) = match distribution::offered(cancel).await {
         Ok(offered) => (offered, None),
         Err(PackageError::Cancelled) => return ExitCode::from(EXIT_CANCELLED),
         Err(error) => (Vec::new(), Some(in_words(&error))),
     };
-    let package = |Offered { package, version, description }| Available { package, version, description };
     let known = Known {
         installed: host::kernel_files(Path::new("/")).into_iter().map(installed).collect(),
         fetched: fetched(),
-        offered: offered.into_iter().map(package).collect(),
+        offered,
         not_offered_because,
     };
     match format {
@@ -132,7 +123,7 @@ fn human(known: &Known) -> String {
     }
     let _ = writeln!(text, "\nOffered by the distribution (`kernel_package = \"…\"`):");
     let width = known.offered.iter().map(|package| package.package.len()).max().unwrap_or(0);
-    for Available { package, version, description } in &known.offered {
+    for Offered { package, version, description } in &known.offered {
         let description = sanitize::line(description.as_bytes());
         let _ = writeln!(text, "  {package:width$}  {version}  {description}");
     }
@@ -208,7 +199,7 @@ mod tests {
                 path: "/c/k".into(),
                 bytes: 400_000_000,
             }],
-            offered: vec![Available {
+            offered: vec![Offered {
                 package: "linux-image-a".into(),
                 version: "6.1-2".into(),
                 description: "Linux".into(),

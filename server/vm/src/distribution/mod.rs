@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +18,8 @@ use crate::download::Progress;
 use crate::event::EventKind;
 use crate::host::Manager;
 use crate::kernel::{Kernel, ModuleSearch};
-use crate::shelf::{About, Claim, Held, Key, Shelf, Turn};
-use crate::snapshot::Identity;
+use crate::shelf::{About, Claim, Held, Shelf, Turn};
+use crate::snapshot::{Identity, Key};
 use crate::verdict::Failure;
 
 /// What all unpacked packages may take on the disk; one is about half a gigabyte.
@@ -27,7 +28,7 @@ const ROOM: u64 = 10 << 30;
 const PACKAGES: &str = ".packages";
 
 /// A package with a kernel, or one that depends on one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Offered {
     /// Its name, for `kernel_package`.
     pub package: String,
@@ -261,5 +262,5 @@ impl Fetch<'_> {
 }
 
 fn key(package: &str) -> Key {
-    Key::of(&["package", package])
+    Key::of(["package", package])
 }

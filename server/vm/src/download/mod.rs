@@ -26,8 +26,8 @@ use self::http::Web;
 use self::part::Part;
 pub(crate) use self::progress::Progress;
 use crate::event::EventKind;
-use crate::shelf::{About, Claim, Held, Key, Shelf, Turn};
-use crate::snapshot::Identity;
+use crate::shelf::{About, Claim, Held, Shelf, Turn};
+use crate::snapshot::{Identity, Key};
 
 /// What all downloads may take on the disk.
 const ROOM: u64 = 20 << 30;
@@ -240,7 +240,7 @@ fn is_current(about: &About, download: &Download) -> bool {
 }
 
 fn key(download: &Download) -> Key {
-    Key::of(&[&download.url, download.sha256.as_deref().unwrap_or_default()])
+    Key::of([download.url.as_str(), download.sha256.as_deref().unwrap_or_default()])
 }
 
 /// The URL without the password that may be in it.

@@ -45,10 +45,7 @@ impl<'a> Progress<'a> {
 
     /// Another process fetches it into this file.
     pub(crate) fn watch(&mut self, file: &Path) {
-        if self.told.is_none_or(|told| told.elapsed() >= EVERY) {
-            let received = fs::metadata(file).map_or(0, |data| data.len());
-            self.tell(received, None);
-        }
+        self.reached(fs::metadata(file).map_or(0, |data| data.len()), None);
     }
 
     fn tell(&mut self, received: u64, total: Option<u64>) {

@@ -62,13 +62,9 @@ impl Firmware {
                 reason: format!("cannot read the firmware {}: {error}", file.display()),
                 help: "correct `vm.bios`, or leave it out to use the distribution's OVMF".to_owned(),
             }),
-            None => Self::first_of(candidates(qemu)).ok_or_else(|| {
-                let commands =
-                    host::install_commands(&host::FIRMWARE_PACKAGE, host::Manager::of_this_machine());
-                NoFirmware {
-                    reason: "there is no UEFI firmware (OVMF) on this machine".to_owned(),
-                    help: format!("install it ({}), or name its file by `vm.bios`", commands.join(" · ")),
-                }
+            None => Self::first_of(candidates(qemu)).ok_or_else(|| NoFirmware {
+                reason: "there is no UEFI firmware (OVMF) on this machine".to_owned(),
+                help: host::firmware_cure(host::Manager::of_this_machine()),
             }),
         }
     }

@@ -19,11 +19,24 @@ const FORMAT: &[u8] = b"vmtest snapshot 1";
 const PROCESSOR: [&str; 7] =
     ["vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"];
 
-/// Names a kept guest.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Names something that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key(String);
 
 impl Key {
+    /// From all that it depends on.
+    pub(crate) fn of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+        let mut hasher = Hasher::new();
+        for part in parts {
+            let part = part.as_ref();
+            // The length before the bytes: two parts cannot pass for two others.
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().to_hex()[..32].to_owned())
+    }
+
+    /// A guest's.
     /// Reads the kernel and the initramfs (guest init, agent, modules): some tens of megabytes.
     pub(crate) fn new(
         machine: &Machine,
@@ -31,22 +44,14 @@ impl Key {
         qemu: &Path,
         initramfs: impl AsFd,
     ) -> io::Result<Self> {
-        let mut hasher = Hasher::new();
-        let mut part = |bytes: &[u8]| {
-            // The length before the bytes: two parts cannot pass for two others.
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        part(FORMAT);
-        for word in machine.kept_arguments().words() {
-            part(word.as_bytes());
-        }
-        part(identity(qemu)?.as_bytes());
-        part(host().as_bytes());
-        part(content(&File::open(kernel)?)?.as_bytes());
+        let arguments = machine.kept_arguments();
+        let (qemu, host) = (identity(qemu)?, host());
+        let kernel = content(&File::open(kernel)?)?;
         let initramfs = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&initramfs.as_fd()));
-        part(content(&File::open(initramfs)?)?.as_bytes());
-        Ok(Self(hasher.finalize().to_hex().as_str()[..32].to_owned()))
+        let initramfs = content(&File::open(initramfs)?)?;
+        let words = arguments.words().iter().map(|word| word.as_bytes());
+        let files = [qemu.as_bytes(), host.as_bytes(), kernel.as_bytes(), initramfs.as_bytes()];
+        Ok(Self::of([FORMAT].into_iter().chain(words).chain(files)))
     }
 
     /// The key of an entry's file name, if that is one.
