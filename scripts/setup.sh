@@ -34,10 +34,12 @@ release) wanted=$release ;;
 esac
 
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-packages=
-for entry in $wanted; do
-    command -v "${entry%%=*}" >/dev/null || [ -e "${entry%%=*}" ] || packages+=" ${entry#*=}"
-done
+missing() {
+    for entry in $wanted; do
+        command -v "${entry%%=*}" >/dev/null || [ -e "${entry%%=*}" ] || printf ' %s' "${entry#*=}"
+    done
+}
+packages=$(missing)
 
 if [ -n "$packages" ]; then
     if ! command -v apt-get >/dev/null; then
@@ -58,8 +60,15 @@ TEXT
     echo "setup.sh: installing$packages" >&2
     # Lists may be missing or old; a machine without a network may still have the packages.
     $sudo apt-get -qq update || true
+    apt_install() {
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2
+    }
     # shellcheck disable=SC2086
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages >&2
+    apt_install $packages
+    # A tool of another version of QEMU goes when QEMU comes.
+    removed=$(missing)
+    # shellcheck disable=SC2086
+    [ -z "$removed" ] || apt_install $removed
 fi
 # That is all for a vmtest which is there.
 case $1 in run | uefi) exit ;; esac
