@@ -7,12 +7,14 @@ mod warming;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use errand::Errand;
+use futures::future::{Fuse, FusedFuture as _, FutureExt as _};
 use keeping::Keeping;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -24,7 +26,7 @@ use warming::Purpose;
 
 use crate::agent_client::AgentClient;
 use crate::clock::Clock;
-use crate::decide::{self, Report, RunEnd};
+use crate::decide::{self, Limits, Report, RunEnd, Sign, Step};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind};
 use crate::executor::{Executor, TargetIo, Warmed};
 use crate::image::GuestError;
@@ -33,16 +35,15 @@ use crate::live::{Live, in_words};
 use crate::modules::Links;
 use crate::prepare::{self, Prepared};
 use crate::qemu::monitor::MonitorEvent;
-use crate::qemu::process;
+use crate::qemu::process::{self, Process};
 use crate::snapshot::Snapshots;
 use crate::sources::{self, Sources};
-use crate::stream::Control;
 use crate::typing::Typing;
 use crate::verdict::Verdict;
 use crate::virtiofsd;
 
-/// How long a guest that was resumed may take to be set up before it boots instead.
-const RESUMED_SETUP: Duration = Duration::from_secs(60);
+/// A QEMU that leaves closes its connections before it is gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs targets in QEMU.
 #[derive(Debug)]
@@ -217,6 +218,10 @@ impl Run<'_> {
         Ok((verdict, lost_writes))
     }
 
+    fn limits(&self, accelerator: Accelerator) -> Limits {
+        self.purpose.limits(self.target, accelerator)
+    }
+
     async fn say(&self, event: EventKind) {
         // A listener that is gone does not change what happens.
         let _ = self.io.events.send(event).await;
@@ -296,12 +301,9 @@ impl Run<'_> {
             .terminal
             .as_ref()
             .map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
-        let setup_limit = if self.keeping.is_resumed() {
-            self.target.boot_timeout.unwrap_or(RESUMED_SETUP)
-        } else {
-            self.boot_limit(Accelerator::Tcg)
-        };
-        let mut clock = Clock::new(setup_limit, self.target.timeout);
+        let limits = self.limits(Accelerator::Tcg);
+        let setup_limit = if self.keeping.is_resumed() { limits.resumed_setup } else { limits.setup };
+        let mut clock = Clock::new(setup_limit, limits.command);
         let errand = match Errand::new(self.target, prepared, live.guest.take(), attached) {
             Ok(errand) => errand,
             Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), false),
@@ -311,68 +313,59 @@ impl Run<'_> {
             let Live { process, agent, control, alarms, inputs, shutdown, .. } = live;
             let agent: &AgentClient = agent;
             let cancel = &self.io.cancel;
-            let mut errand = Some(Box::pin(errand.run(agent)));
-            // A panic on the console may be anybody's text: a guest that still answers has none.
-            let mut question = None;
+            let errand = errand.run(agent).fuse();
+            let question = Fuse::terminated();
+            tokio::pin!(errand, question);
             loop {
-                tokio::select! {
+                let sign = tokio::select! {
                     biased;
-                    () = cancel.cancelled() => break RunEnd::Cancelled,
-                    said = control.recv() => match said {
-                        Some(Control::Started) => {
-                            clock.command_started();
-                            // Not before: what is typed is the command's, and a guest that fails has none.
-                            let ends = self.io.terminal.take().zip(inputs.take());
-                            typing = ends.map(|(terminal, inputs)| {
-                                let has_window = terminal.size.is_some();
-                                Typing::start(terminal, inputs.keyboard(has_window))
-                            });
-                        }
-                        Some(Control::Ended(exit)) => break RunEnd::Ended(exit),
-                        Some(Control::Failed(sentence)) => break RunEnd::SetupFailed(sentence),
-                        None => break match process.wait().await {
-                            status @ Ok(_) => RunEnd::Died(in_words(status)),
-                            Err(error) => RunEnd::Unreachable(error.to_string()),
-                        },
+                    () = cancel.cancelled() => Sign::Stop,
+                    word = control.recv() => match word {
+                        Some(word) => Sign::Command(word),
+                        None => lost(process, &io::Error::other("the guest's streams ended")).await,
                     },
-                    done = async { errand.as_mut().expect("polled only while there is one").await }, if errand.is_some() => {
-                        errand = None;
-                        match done {
-                            Ok(()) => {}
-                            Err(GuestError::NotStarted(sentence)) => break RunEnd::SetupFailed(sentence),
-                            // QEMU's own end says more than the broken connection to the agent.
-                            Err(GuestError::Lost(error)) => {
-                                break match tokio::time::timeout(Duration::from_secs(2), process.wait()).await {
-                                    Ok(status) => RunEnd::Died(in_words(status)),
-                                    Err(_) => RunEnd::Unreachable(error.to_string()),
-                                };
-                            }
-                        }
-                    }
-                    Some(event) = monitor.recv() => match event {
-                        MonitorEvent::Restarted => break RunEnd::Restarted,
-                        MonitorEvent::DiskFailed(why) => break RunEnd::DiskFailed(why),
-                        MonitorEvent::Shutdown(reason) => *shutdown = Some(reason),
-                        MonitorEvent::Stopped | MonitorEvent::Migrated(_) => {}
+                    Err(error) = &mut errand => match error {
+                        GuestError::NotStarted(sentence) => Sign::NotStarted(sentence),
+                        GuestError::Lost(error) => lost(process, &error).await,
                     },
-                    Ok(()) = alarms.changed() => {
-                        if alarms.borrow_and_update().panic && question.is_none() {
-                            question = Some(Box::pin(errand::is_dead(agent)));
+                    Some(event) = monitor.recv() => {
+                        if let MonitorEvent::Shutdown(reason) = &event {
+                            *shutdown = Some(reason.clone());
                         }
+                        Sign::Monitor(event)
                     }
-                    is_dead = async { question.as_mut().expect("polled only while there is one").await }, if question.is_some() => {
-                        question = None;
-                        if is_dead {
-                            break RunEnd::Panicked;
-                        }
+                    Ok(()) = alarms.changed() => Sign::Console(*alarms.borrow_and_update()),
+                    true = &mut question => Sign::Dead,
+                    () = clock.expired() => Sign::LimitOver,
+                };
+                match decide::while_running(sign, clock.end()) {
+                    Step::GoOn => {}
+                    Step::Ask if question.is_terminated() => question.set(errand::is_dead(agent).fuse()),
+                    Step::Ask => {}
+                    Step::Next => {
+                        clock.command_started();
+                        // Not before: what is typed is the command's, and a guest that fails has none.
+                        let ends = self.io.terminal.take().zip(inputs.take());
+                        typing = ends.map(|(terminal, inputs)| {
+                            let has_window = terminal.size.is_some();
+                            Typing::start(terminal, inputs.keyboard(has_window))
+                        });
                     }
-                    () = clock.expired() => break clock.end(),
+                    Step::End(end) => break end,
                 }
             }
         };
         drop(typing);
         clock.stop(&mut self.durations);
         (end, clock.has_command_begun())
+    }
+}
+
+/// The connection to QEMU or its guest broke: QEMU's own end says more than that, if it comes.
+async fn lost(process: &mut Process, error: &io::Error) -> Sign {
+    match tokio::time::timeout(LAST_WORDS, process.wait()).await {
+        Ok(status) => Sign::QemuEnded(in_words(status)),
+        Err(_) => Sign::Unreachable(error.to_string()),
     }
 }
 
