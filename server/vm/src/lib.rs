@@ -37,6 +37,7 @@ pub mod verdict;
 mod virtiofsd;
 pub mod wording;
 
+pub use clock::awake;
 pub use image::{uefi_firmware, unbootable};
 pub use prepare::unsuitable;
 pub use qemu_executor::QemuExecutor;
