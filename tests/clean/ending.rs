@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::sys::signal::Signal;
-use vmtest_tests::clean::ending::{Circumstances, problems};
+use vmtest_tests::clean::ending::{Circumstances, Stdout, problems};
 use vmtest_tests::{Outcome, Project};
 
 use crate::{alone, complaint, expect_complaint, script};
@@ -67,11 +67,11 @@ fn a_log_without_the_end_of_its_target_is_found() {
 }
 
 /// As if `vmtest` had ended so, without a program around it.
-fn ended(status: Option<i32>, signal: Option<i32>, of: Circumstances, stdout: &str) -> Vec<String> {
+fn ended(status: Option<i32>, signal: Option<i32>, of: &Circumstances, stdout: &str) -> Vec<String> {
     let project = Project::new("");
     let mut outcome = catch_unwind(AssertUnwindSafe(|| script(&project, &[], "true").run())).unwrap();
     (outcome.status, outcome.signal, outcome.stdout) = (status, signal, stdout.into());
-    problems(&outcome, &of)
+    problems(&outcome, of)
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn an_exit_status_that_the_events_do_not_tell_is_found() {
     let _alone = alone();
     let end =
         |fields: &str| format!(r#"{{"run_id":"r","index":0,"seq":0,"event":"finished","verdict":{fields}}}"#);
-    let json = || Circumstances { json: true, ..Circumstances::default() };
+    let json = || Circumstances { stdout: Stdout::Events, ..Circumstances::default() };
     let right = [
         (0, r#""passed""#),
         (74, r#""passed""#),
@@ -92,36 +92,36 @@ fn an_exit_status_that_the_events_do_not_tell_is_found() {
         (130, r#""cancelled""#),
     ];
     for (status, fields) in right {
-        assert!(ended(Some(status), None, json(), &end(fields)).is_empty(), "{status}: {fields}");
+        assert!(ended(Some(status), None, &json(), &end(fields)).is_empty(), "{status}: {fields}");
         for other in [1, 101, 141] {
-            assert!(!ended(Some(other), None, json(), &end(fields)).is_empty(), "{other}: {fields}");
+            assert!(!ended(Some(other), None, &json(), &end(fields)).is_empty(), "{other}: {fields}");
         }
     }
     let stopped = Circumstances { sent: vec![Signal::SIGTERM], ..json() };
-    assert!(ended(Some(143), None, stopped, &end(r#""cancelled""#)).is_empty());
+    assert!(ended(Some(143), None, &stopped, &end(r#""cancelled""#)).is_empty());
 }
 
 #[test]
 fn a_signal_of_its_own_is_found() {
     let _alone = alone();
     for signal in [libc::SIGSEGV, libc::SIGABRT, libc::SIGPIPE, libc::SIGTERM] {
-        let said = ended(None, Some(signal), Circumstances::default(), "");
+        let said = ended(None, Some(signal), &Circumstances::default(), "");
         assert_eq!(said, [format!("signal {signal} ended it")]);
     }
     // One that is sent is told by the status.
     let sent = |signal| Circumstances { sent: vec![signal], ..Circumstances::default() };
-    assert!(!ended(None, Some(libc::SIGTERM), sent(Signal::SIGTERM), "").is_empty());
-    assert!(ended(None, Some(libc::SIGKILL), sent(Signal::SIGKILL), "").is_empty());
+    assert!(!ended(None, Some(libc::SIGTERM), &sent(Signal::SIGTERM), "").is_empty());
+    assert!(ended(None, Some(libc::SIGKILL), &sent(Signal::SIGKILL), "").is_empty());
 }
 
 #[test]
 fn a_panic_is_found() {
     let _alone = alone();
     expect_complaint("echo \"thread 'main' panicked at x.rs:1:1\" >&2", "it panicked");
-    assert!(!ended(Some(101), None, Circumstances::default(), "").is_empty());
+    assert!(!ended(Some(101), None, &Circumstances::default(), "").is_empty());
     // That is the command's own.
     let said = "Command failed with exit code: 101";
-    assert!(ended(Some(101), None, Circumstances::default(), said).is_empty());
+    assert!(ended(Some(101), None, &Circumstances::default(), said).is_empty());
 }
 
 #[test]

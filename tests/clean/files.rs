@@ -77,7 +77,7 @@ const HALF_WRITTEN: [&str; 9] = [
     "packages/1/KEY.new",
     "packages/1/KEY.json",
     "modules/.new-abcdef",
-    "kvm-broken/.tmpabcdef",
+    "kvm-broken/.new-abcdef",
 ];
 
 fn make(names: &[&str]) -> String {

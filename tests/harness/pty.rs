@@ -12,6 +12,7 @@ use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{Termios, tcgetattr};
 
+use super::clean::ending::Stdout;
 use super::project::Invocation;
 use super::running::{self, Running};
 use super::slots::Permit;
@@ -57,7 +58,7 @@ impl Pty {
             child,
             [(Box::new(reader), |seen: &mut running::Seen| &mut seen.stdout)],
         );
-        running.circumstances.terminal = true;
+        running.circumstances.stdout = Stdout::Terminal;
         Self { running, master, slave, before }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::clean::ending::{self, Circumstances};
+use super::clean::ending::{self, Circumstances, Stdout};
 use super::clean::{self, Place, Process, Watch};
 use super::project::Invocation;
 use super::slots::Permit;
@@ -129,7 +129,7 @@ impl Running {
         let streams: [Stream; 1] = [(Box::new(stderr), |seen| &mut seen.stderr)];
         let mut running = Self::follow(invocation, permit, watch, child, streams);
         // The caller reads what there is of it.
-        running.circumstances.json = false;
+        running.circumstances.stdout = Stdout::Text;
         (running, stdin, stdout)
     }
 
@@ -305,9 +305,12 @@ fn circumstances(invocation: &Invocation<'_>) -> Circumstances {
     let is_run = words.first().is_none_or(|word| word.to_string_lossy().starts_with('-'));
     let logs = invocation.project.base().join("state/vmtest/runs");
     Circumstances {
-        json: is_run && words.windows(2).any(|pair| pair == ["--format", "json"]),
+        stdout: if is_run && words.windows(2).any(|pair| pair == ["--format", "json"]) {
+            Stdout::Events
+        } else {
+            Stdout::Text
+        },
         logs: Some((logs.clone(), ending::logs(&logs))),
-        terminal: false,
         sent: Vec::new(),
         inside: !invocation.inside.is_empty(),
         panics: invocation.panics,

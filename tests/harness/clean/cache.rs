@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::real;
 
+/// Whether what has this name in a folder may stay there.
+type IsWhole = fn(&Folder, &str) -> bool;
+
 /// Entries that no run may leave.
 pub(super) fn half_written(cache: &Path) -> BTreeSet<PathBuf> {
-    let folders: [(&str, fn(&Folder, &str) -> bool); 5] = [
+    let folders: [(&str, IsWhole); 5] = [
         ("snapshots/1", is_kept_guest),
         ("downloads/1", is_on_shelf),
         ("packages/1", is_on_shelf),

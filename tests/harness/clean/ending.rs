@@ -16,15 +16,25 @@ const INCOMPLETE: i32 = 74;
 /// Where a program of Rust's ends that panicked.
 const PANICKED: i32 = 101;
 
+/// What standard output of a run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stdout {
+    /// For people, or not known.
+    #[default]
+    Text,
+    /// All of `--format json`.
+    Events,
+    /// What a terminal showed, standard error included.
+    Terminal,
+}
+
 /// What is known of a run beside its [`Outcome`].
 #[derive(Debug, Default)]
 pub struct Circumstances {
-    /// Its standard output is `--format json`, and all of it was kept.
-    pub json: bool,
+    /// What to expect there.
+    pub stdout: Stdout,
     /// Where its logs are, and which of them are of earlier runs.
     pub logs: Option<(PathBuf, BTreeSet<PathBuf>)>,
-    /// Standard error is part of standard output.
-    pub terminal: bool,
     /// The signals that were sent.
     pub sent: Vec<Signal>,
     /// What was started is another program, with a `vmtest` in it.
@@ -55,17 +65,18 @@ pub fn problems(outcome: &Outcome, of: &Circumstances) -> Vec<String> {
         }
     }
     if !of.panics {
-        let said = if of.terminal { outcome.text() } else { outcome.error_text() };
+        let said = if of.stdout == Stdout::Terminal { outcome.text() } else { outcome.error_text() };
         if said.contains("panicked at") {
             found.push("it panicked".to_owned());
         }
-        let is_the_commands = outcome.text().contains("exit code: 101") || of.json || of.inside;
+        let is_the_commands =
+            outcome.text().contains("exit code: 101") || of.stdout == Stdout::Events || of.inside;
         if outcome.status == Some(PANICKED) && !is_the_commands {
             found.push("its exit status is that of a panic".to_owned());
         }
     }
     if !of.was_cut() {
-        if of.json {
+        if of.stdout == Stdout::Events {
             let events = outcome.events();
             found.extend(problems_of_events(&events, Ends::One));
             found.extend(problem_of_status(outcome.status, &events, of));

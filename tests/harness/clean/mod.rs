@@ -32,7 +32,7 @@ pub use files::Files;
 pub use processes::{MARK, Process, processes};
 
 /// How long something may be there after `vmtest`: the promise is 1 s, the rest is for a machine with other work.
-const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// Where a run may write.
 #[derive(Debug, Clone)]
