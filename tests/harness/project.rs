@@ -8,7 +8,6 @@ use std::process::{ChildStdin, ChildStdout};
 
 use tempfile::TempDir;
 
-use super::clean::Files;
 use super::running::Running;
 use super::slots::Permit;
 use super::{Outcome, Pty, machine};
@@ -35,7 +34,6 @@ impl Project {
 
     /// Somewhere else.
     pub fn under(parent: &Path, toml: &str) -> Self {
-        machine::check();
         let base = tempfile::Builder::new()
             .prefix("vmtest-e2e-")
             .tempdir_in(parent)
@@ -168,6 +166,7 @@ impl Project {
             leaves: BTreeSet::new(),
             machines: Machines::One,
             inside: Vec::new(),
+            panics: false,
         }
     }
 
@@ -179,10 +178,6 @@ impl Project {
     /// Runs `vmtest --format json` to its end.
     pub fn run_json(&self) -> Outcome {
         self.vmtest(["--format", "json"]).run()
-    }
-
-    pub(super) fn files(&self) -> Files {
-        Files::of(&self.dir)
     }
 }
 
@@ -225,6 +220,7 @@ pub struct Invocation<'p> {
     pub(super) leaves: BTreeSet<PathBuf>,
     /// A program and its first arguments.
     pub(super) inside: Vec<OsString>,
+    pub(super) panics: bool,
     machines: Machines,
 }
 
@@ -254,6 +250,13 @@ impl Invocation<'_> {
     #[must_use]
     pub fn leaves<S: AsRef<Path>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.leaves.extend(names.into_iter().map(|name| name.as_ref().to_owned()));
+        self
+    }
+
+    /// The test makes it panic.
+    #[must_use]
+    pub fn panics(mut self) -> Self {
+        self.panics = true;
         self
     }
 
@@ -308,6 +311,9 @@ impl Invocation<'_> {
     }
 
     fn permit(&self) -> Option<Permit> {
+        if self.machines != Machines::None {
+            machine::check();
+        }
         match self.machines {
             Machines::None => None,
             Machines::One => Some(Permit::for_one()),

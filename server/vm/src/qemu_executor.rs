@@ -263,7 +263,11 @@ impl Run<'_> {
     fn make_indexes(&self, links: Links) -> JoinHandle<Result<(), String>> {
         let (cancel, priority) = (self.io.cancel.clone(), self.purpose.priority());
         let runtime = Handle::current();
-        let run = move |depmod| runtime.block_on(process::output(depmod, priority, &cancel));
+        let run = move |mut depmod| {
+            // The thread waits for it, so it is there as long as we are.
+            process::tie_to_thread(&mut depmod);
+            runtime.block_on(process::output(depmod, priority, &cancel))
+        };
         tokio::task::spawn_blocking(move || links.make(run))
     }
 
