@@ -29,7 +29,7 @@ use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, Shar
 use crate::executor::{Executor, TargetIo, Warmed};
 use crate::image::GuestError;
 use crate::job::Attached;
-use crate::live::{Live, in_words};
+use crate::live::{Live, gone};
 use crate::modules::Links;
 use crate::prepare::{self, Prepared};
 use crate::qemu::monitor::MonitorEvent;
@@ -158,6 +158,12 @@ struct Booted {
     monitor: mpsc::UnboundedReceiver<MonitorEvent>,
 }
 
+/// Module indexes that are being made.
+struct Indexes {
+    made: JoinHandle<Result<(), String>>,
+    call_off: CancellationToken,
+}
+
 /// What is known of a guest that was up, when its machine is gone.
 struct Ran {
     end: RunEnd,
@@ -193,10 +199,11 @@ impl Run<'_> {
         let indexes = prepared.indexes().cloned().map(|links| self.make_indexes(links));
         // KVM where it works, else TCG; the first answer of the agent ends it. An image's shares are mounted before it is said that it
         // is up, because only then it is known how they reach it.
-        let booted = self.get_up(&mut prepared).await?;
+        let booted = self.get_up(&mut prepared).await;
         if let Some(indexes) = indexes {
-            self.wait_for_indexes(indexes).await;
+            self.wait_for_indexes(indexes, booted.is_ok()).await;
         }
+        let booted = booted?;
         // By a job for our guest init, which carries the clock and fresh random bytes and so is written only now; in an image by its
         // own agent. The command's own time starts when the guest says that it runs; set-up belongs to the boot's limit.
         let mut ran = self.run_to_end(&prepared, booted).await;
@@ -255,20 +262,25 @@ impl Run<'_> {
     }
 
     /// Makes module indexes, on a thread that may wait.
-    fn make_indexes(&self, links: Links) -> JoinHandle<Result<(), String>> {
-        let (cancel, priority) = (self.io.cancel.clone(), self.purpose.priority());
-        let runtime = Handle::current();
-        let run = move |depmod| runtime.block_on(process::output(depmod, priority, &cancel));
-        tokio::task::spawn_blocking(move || links.make(run))
+    fn make_indexes(&self, links: Links) -> Indexes {
+        let (cancel, priority) = (self.io.cancel.child_token(), self.purpose.priority());
+        let (call_off, runtime) = (cancel.clone(), Handle::current());
+        let run = move |mut depmod| {
+            process::tie_to_thread(&mut depmod);
+            runtime.block_on(process::output(depmod, priority, &cancel))
+        };
+        Indexes { made: tokio::task::spawn_blocking(move || links.make(run)), call_off }
     }
 
-    async fn wait_for_indexes(&self, indexes: JoinHandle<Result<(), String>>) {
-        let made = tokio::select! {
-            // The next step says so.
-            () = self.io.cancel.cancelled() => return,
-            made = indexes => made,
-        };
-        if let Ok(Err(sentence)) = made {
+    /// Waits for them, also when they are called off: they have a folder to tidy up.
+    async fn wait_for_indexes(&self, indexes: Indexes, are_needed: bool) {
+        if !are_needed {
+            indexes.call_off.cancel();
+        }
+        let made = indexes.made.await;
+        if let Ok(Err(sentence)) = made
+            && !indexes.call_off.is_cancelled()
+        {
             self.notice_once(&sentence, sentence.clone()).await;
         }
     }
@@ -330,10 +342,10 @@ impl Run<'_> {
                         }
                         Some(Control::Ended(exit)) => break RunEnd::Ended(exit),
                         Some(Control::Failed(sentence)) => break RunEnd::SetupFailed(sentence),
-                        None => break match process.wait().await {
-                            status @ Ok(_) => RunEnd::Died(in_words(status)),
-                            Err(error) => RunEnd::Unreachable(error.to_string()),
-                        },
+                        None => {
+                            let lives_on = || RunEnd::Unreachable("its stream ended, and QEMU goes on".to_owned());
+                            break gone(process).await.map_or_else(lives_on, RunEnd::Died);
+                        }
                     },
                     done = async { errand.as_mut().expect("polled only while there is one").await }, if errand.is_some() => {
                         errand = None;
@@ -342,10 +354,8 @@ impl Run<'_> {
                             Err(GuestError::NotStarted(sentence)) => break RunEnd::SetupFailed(sentence),
                             // QEMU's own end says more than the broken connection to the agent.
                             Err(GuestError::Lost(error)) => {
-                                break match tokio::time::timeout(Duration::from_secs(2), process.wait()).await {
-                                    Ok(status) => RunEnd::Died(in_words(status)),
-                                    Err(_) => RunEnd::Unreachable(error.to_string()),
-                                };
+                                let lives_on = || RunEnd::Unreachable(error.to_string());
+                                break gone(process).await.map_or_else(lives_on, RunEnd::Died);
                             }
                         }
                     }

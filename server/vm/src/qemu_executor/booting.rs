@@ -1,5 +1,6 @@
 //! From what was prepared to a guest whose agent has answered: booted or resumed, under KVM or TCG, with its shares.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -16,10 +17,11 @@ use crate::console::Heard;
 use crate::decide::{self, BootEnd, Next, Report};
 use crate::event::{Accelerator, EventKind, ShareKind, Start};
 use crate::image;
-use crate::live::{Beginning, Live, in_words};
+use crate::live::{Beginning, Live, gone, in_words};
 use crate::prepare::{self, Prepared, PreparedSystem};
 use crate::qemu::machine::{Boot, MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
+use crate::qemu::process::Process;
 use crate::verdict::{Failure, Verdict};
 
 /// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
@@ -328,13 +330,8 @@ impl Run<'_> {
         };
         match events {
             Ok(events) => *monitor = Some(events),
-            Err(error) => {
-                // A QEMU that refuses its arguments closes the monitor before it is gone.
-                return Err(match tokio::time::timeout(Duration::from_secs(2), live.process.wait()).await {
-                    Ok(status) => BootEnd::Died(in_words(status)),
-                    Err(_) => BootEnd::Unreachable(error.to_string()),
-                });
-            }
+            // A QEMU that refuses its arguments closes the monitor before it is gone.
+            Err(error) => return Err(broken(&mut live.process, &error).await),
         }
         // Asked once: the question waits in the port until the agent is there.
         let answer = live.agent.answer();
@@ -344,7 +341,10 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
-                answer = &mut answer => return answer.map_err(|error| BootEnd::Unreachable(error.to_string())),
+                answer = &mut answer => return match answer {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(broken(&mut live.process, &error).await),
+                },
                 status = live.process.wait() => return Err(BootEnd::Died(in_words(status))),
                 event = next_event(monitor) => match event {
                     MonitorEvent::Stopped if live.accelerator_failed().await => {
@@ -391,6 +391,11 @@ impl Run<'_> {
             (System::Image(_), Accelerator::Tcg) => TCG_BOOT_OF_IMAGE,
         }))
     }
+}
+
+/// After a connection broke: QEMU's own end says more.
+async fn broken(process: &mut Process, error: &io::Error) -> BootEnd {
+    gone(process).await.map_or_else(|| BootEnd::Unreachable(error.to_string()), BootEnd::Died)
 }
 
 /// The next thing that the monitor says; never, when there is no monitor.
