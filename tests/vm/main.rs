@@ -5,6 +5,7 @@ mod boot;
 mod bpf;
 mod command;
 mod downloads;
+mod fake_qemu;
 mod files;
 mod image;
 mod kernel;

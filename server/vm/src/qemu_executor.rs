@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use errand::Errand;
 use futures::future::{Fuse, FusedFuture as _, FutureExt as _};
@@ -31,7 +31,7 @@ use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, Shar
 use crate::executor::{Executor, TargetIo, Warmed};
 use crate::image::GuestError;
 use crate::job::Attached;
-use crate::live::{Live, in_words};
+use crate::live::{Live, gone};
 use crate::modules::Links;
 use crate::prepare::{self, Prepared};
 use crate::qemu::monitor::MonitorEvent;
@@ -41,9 +41,6 @@ use crate::sources::{self, Sources};
 use crate::typing::Typing;
 use crate::verdict::Verdict;
 use crate::virtiofsd;
-
-/// A QEMU that leaves closes its connections before it is gone.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs targets in QEMU.
 #[derive(Debug)]
@@ -159,6 +156,12 @@ struct Booted {
     monitor: mpsc::UnboundedReceiver<MonitorEvent>,
 }
 
+/// Module indexes that are being made.
+struct Indexes {
+    made: JoinHandle<Result<(), String>>,
+    call_off: CancellationToken,
+}
+
 /// What is known of a guest that was up, when its machine is gone.
 struct Ran {
     end: RunEnd,
@@ -194,10 +197,11 @@ impl Run<'_> {
         let indexes = prepared.indexes().cloned().map(|links| self.make_indexes(links));
         // KVM where it works, else TCG; the first answer of the agent ends it. An image's shares are mounted before it is said that it
         // is up, because only then it is known how they reach it.
-        let booted = self.get_up(&mut prepared).await?;
+        let booted = self.get_up(&mut prepared).await;
         if let Some(indexes) = indexes {
-            self.wait_for_indexes(indexes).await;
+            self.wait_for_indexes(indexes, booted.is_ok()).await;
         }
+        let booted = booted?;
         // By a job for our guest init, which carries the clock and fresh random bytes and so is written only now; in an image by its
         // own agent. The command's own time starts when the guest says that it runs; set-up belongs to the boot's limit.
         let mut ran = self.run_to_end(&prepared, booted).await;
@@ -260,24 +264,25 @@ impl Run<'_> {
     }
 
     /// Makes module indexes, on a thread that may wait.
-    fn make_indexes(&self, links: Links) -> JoinHandle<Result<(), String>> {
-        let (cancel, priority) = (self.io.cancel.clone(), self.purpose.priority());
-        let runtime = Handle::current();
+    fn make_indexes(&self, links: Links) -> Indexes {
+        let (cancel, priority) = (self.io.cancel.child_token(), self.purpose.priority());
+        let (call_off, runtime) = (cancel.clone(), Handle::current());
         let run = move |mut depmod| {
-            // The thread waits for it, so it is there as long as we are.
             process::tie_to_thread(&mut depmod);
             runtime.block_on(process::output(depmod, priority, &cancel))
         };
-        tokio::task::spawn_blocking(move || links.make(run))
+        Indexes { made: tokio::task::spawn_blocking(move || links.make(run)), call_off }
     }
 
-    async fn wait_for_indexes(&self, indexes: JoinHandle<Result<(), String>>) {
-        let made = tokio::select! {
-            // The next step says so.
-            () = self.io.cancel.cancelled() => return,
-            made = indexes => made,
-        };
-        if let Ok(Err(sentence)) = made {
+    /// Waits for them, also when they are called off: they have a folder to tidy up.
+    async fn wait_for_indexes(&self, indexes: Indexes, are_needed: bool) {
+        if !are_needed {
+            indexes.call_off.cancel();
+        }
+        let made = indexes.made.await;
+        if let Ok(Err(sentence)) = made
+            && !indexes.call_off.is_cancelled()
+        {
             self.notice_once(&sentence, sentence.clone()).await;
         }
     }
@@ -326,7 +331,7 @@ impl Run<'_> {
                     () = cancel.cancelled() => Sign::Stop,
                     word = control.recv() => match word {
                         Some(word) => Sign::Command(word),
-                        None => lost(process, &io::Error::other("the guest's streams ended")).await,
+                        None => lost(process, &io::Error::other("its stream ended, and QEMU goes on")).await,
                     },
                     Err(error) = &mut errand => match error {
                         GuestError::NotStarted(sentence) => Sign::NotStarted(sentence),
@@ -367,10 +372,7 @@ impl Run<'_> {
 
 /// The connection to QEMU or its guest broke: QEMU's own end says more than that, if it comes.
 async fn lost(process: &mut Process, error: &io::Error) -> Sign {
-    match tokio::time::timeout(LAST_WORDS, process.wait()).await {
-        Ok(status) => Sign::QemuEnded(in_words(status)),
-        Err(_) => Sign::Unreachable(error.to_string()),
-    }
+    gone(process).await.map_or_else(|| Sign::Unreachable(error.to_string()), Sign::QemuEnded)
 }
 
 fn lost_writes(exit: &Exit) -> LostWrites {

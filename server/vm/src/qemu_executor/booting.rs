@@ -1,5 +1,6 @@
 //! From what was prepared to a guest whose agent has answered: booted or resumed, under KVM or TCG, with its shares.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -335,7 +336,7 @@ impl Run<'_> {
                     () = self.io.cancel.cancelled() => Sign::Stop,
                     answer = &mut answer => match answer {
                         Ok(()) => Sign::Answered,
-                        Err(error) => Sign::Unreachable(error.to_string()),
+                        Err(error) => lost(&mut live.process, &error).await,
                     },
                     status = live.process.wait() => Sign::QemuEnded(in_words(status)),
                     event = next_event(monitor) => Sign::Monitor(event),
