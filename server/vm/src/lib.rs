@@ -20,8 +20,6 @@ mod line_limit;
 mod live;
 pub mod logs;
 pub mod modules;
-#[cfg(test)]
-mod mutate;
 mod prepare;
 mod private;
 pub mod qemu;

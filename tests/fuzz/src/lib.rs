@@ -235,5 +235,9 @@ fn quietly(call: impl FnOnce()) -> Result<(), String> {
     QUIET.set(true);
     let result = catch_unwind(AssertUnwindSafe(call));
     QUIET.set(false);
-    result.map_err(|_| PANIC.take().unwrap_or_else(|| "it panicked".to_owned()))
+    // One that something on the way caught, as a runtime does for its tasks, is one all the same.
+    match (result, PANIC.take()) {
+        (_, Some(message)) => Err(message),
+        (result, None) => result.map_err(|_| "it panicked".to_owned()),
+    }
 }

@@ -254,3 +254,7 @@ mod tests {
         assert!(internal_error);
     }
 }
+
+#[cfg(test)]
+#[path = "monitor_fuzz.rs"]
+mod fuzz;

@@ -1,0 +1,108 @@
+use tokio::io::AsyncWriteExt as _;
+use vmtest_fuzz::Fuzzer;
+use vmtest_guest::wire::{CommandSpec, FileSystem, Root, RootAccess, Stdio};
+
+use super::*;
+
+/// What an honest agent may say; `SYNC` is the number that it was asked for.
+const ANSWERS: [&str; 11] = [
+    "{\"return\": SYNC}\n",
+    "{\"return\": 1000}\n",
+    "{\"return\": {\"count\": 49152, \"eof\": false}}\n",
+    "{\"return\": {}}\n",
+    "{\"return\": {\"pid\": 77}}\n",
+    "{\"return\": {\"exited\": false}}\n",
+    "{\"return\": {\"exited\": true, \"exitcode\": 0, \"out-data\": \"aGkK\", \"out-truncated\": true}}\n",
+    "{\"return\": {\"exited\": true, \"signal\": 9, \"err-data\": \"////\"}}\n",
+    "{\"return\": {\"exited\": true}}\n",
+    "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n",
+    "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\", \"more\": 1}}\n",
+];
+
+fn job() -> Job {
+    Job {
+        realtime_ns: 1,
+        entropy: vec![7; 50_000],
+        hostname: "host".into(),
+        umask: 0o22,
+        honors_setuid: true,
+        root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: RootAccess::Overlay },
+        shares: Vec::new(),
+        binds: Vec::new(),
+        network: None,
+        command: CommandSpec {
+            script: Some("true".into()),
+            cwd: "/".into(),
+            env: Vec::new(),
+            stdio: Stdio::Output,
+        },
+    }
+}
+
+/// The agent says all of this, whatever it is asked, and ends.
+async fn told(text: Vec<u8>) {
+    let (ours, agents) = UnixStream::pair().unwrap();
+    let (mut read, mut write) = agents.into_split();
+    tokio::spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
+    tokio::spawn(async move { write.write_all(&text).await });
+    let agent = AgentClient::new(ours);
+    let _ = agent.answer().await;
+    let _ = agent.ping().await;
+    let script = || Script { text: "true", arguments: vec!["x".to_owned()] };
+    if let Ok(pid) = agent.start(script(), false).await {
+        let _ = agent.wait(pid).await;
+    }
+    let _ = agent.run(script()).await;
+    let _ = agent.hand_over(&job()).await;
+}
+
+// Q2, G5
+#[test]
+fn anything_that_an_agent_says_is_an_answer_or_an_error_and_the_end_of_it_is_noticed() {
+    let sync = (std::process::id() & 0x7fff_ffff).to_string();
+    let said = |order: &[usize]| order.iter().map(|number| ANSWERS[*number]).collect::<String>();
+    Fuzzer::new("agent")
+        .seed(said(&[0, 3, 4, 5, 7, 4, 6, 1, 2, 2, 3]))
+        .seed(said(&[0, 10, 4, 8, 9, 1, 2]))
+        .seed(["\u{ff}", &said(&[0, 3, 4, 5, 5, 5, 8, 4, 7])].concat())
+        .pieces(ANSWERS)
+        .pieces([
+            "\n",
+            "{",
+            "}",
+            "[",
+            "null",
+            ",",
+            "\"return\":",
+            "\"error\":",
+            "\"id\":",
+            "SYNC",
+            "\u{ff}",
+            "====",
+            "true",
+        ])
+        .pieces([
+            "18446744073709551616",
+            "-1",
+            "1e999",
+            "\"\\ud800\"",
+            "\u{0}",
+            "\"exitcode\":",
+            "\"out-data\":",
+        ])
+        .run(|bytes| {
+            let text = bytes.to_vec();
+            let text = match memchr::memmem::find(&text, b"SYNC") {
+                Some(at) => [&text[..at], sync.as_bytes(), &text[at + 4..]].concat(),
+                None => text,
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                // Time passes as soon as nobody has anything to do: whoever waits in vain is seen at once.
+                .start_paused(true)
+                .build()
+                .unwrap();
+            let told = async { tokio::time::timeout(Duration::from_secs(3600), told(text)).await };
+            runtime.block_on(told).expect("it waits for what does not come");
+        });
+}
