@@ -1,4 +1,3 @@
-use tokio::io::AsyncWriteExt as _;
 use vmtest_fuzz::Fuzzer;
 use vmtest_guest::wire::{CommandSpec, FileSystem, Root, RootAccess, Stdio};
 
@@ -39,12 +38,9 @@ fn job() -> Job {
     }
 }
 
-/// The agent says all of this, whatever it is asked, and ends.
+/// The agent says this, whatever it is asked, and ends.
 async fn told(text: Vec<u8>) {
-    let (ours, agents) = UnixStream::pair().unwrap();
-    let (mut read, mut write) = agents.into_split();
-    tokio::spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
-    tokio::spawn(async move { write.write_all(&text).await });
+    let ours = crate::scripted_peer::say(text, false);
     let agent = AgentClient::new(ours);
     let _ = agent.answer().await;
     let _ = agent.ping().await;

@@ -26,6 +26,8 @@ pub mod qemu;
 mod qemu_executor;
 pub mod runner;
 pub mod sanitize;
+#[cfg(test)]
+mod scripted_peer;
 pub mod shelf;
 pub mod snapshot;
 mod sources;

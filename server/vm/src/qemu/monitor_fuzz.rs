@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
 use vmtest_fuzz::Fuzzer;
 
 use super::*;
@@ -25,12 +24,9 @@ const ANSWERS: [&str; 12] = [
     "{\"return\": null}\n",
 ];
 
-/// QEMU says all of this, whatever it is asked, and ends.
+/// QEMU says this, whatever it is asked, and ends.
 async fn told(text: Vec<u8>) {
-    let (ours, qemus) = UnixStream::pair().unwrap();
-    let (mut read, mut write) = qemus.into_split();
-    tokio::spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
-    tokio::spawn(async move { write.write_all(&text).await });
+    let ours = crate::scripted_peer::say(text, true);
     let Ok((monitor, mut events)) = Monitor::connect(ours).await else { return };
     monitor.internal_error().await;
     let _ = monitor.disk_operations().await;
