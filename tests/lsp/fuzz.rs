@@ -80,14 +80,14 @@ fn on_a_server(fuzzer: Fuzzer, start: fn() -> Client, say: impl Fn(&mut Client, 
 
 // L2
 #[test]
-fn bytes_that_mean_nothing_neither_hang_nor_end_the_server() {
+fn any_bytes_neither_hang_nor_end_the_server() {
     let fuzzer = Fuzzer::new("lsp-bytes").pieces(PIECES).longest(8 << 10);
     on_a_server(fuzzer, Client::start, |client, bytes| client.raw(bytes));
 }
 
 // L2
 #[test]
-fn bodies_that_mean_nothing_neither_hang_nor_end_the_server() {
+fn any_bodies_neither_hang_nor_end_the_server() {
     let fuzzer = Fuzzer::new("lsp-bodies").pieces(&PIECES[17..]).longest(8 << 10);
     let fuzzer = session().iter().fold(fuzzer, |fuzzer, message| fuzzer.seed(message.to_string()));
     on_a_server(fuzzer, Client::ready, Client::body);
@@ -95,7 +95,7 @@ fn bodies_that_mean_nothing_neither_hang_nor_end_the_server() {
 
 // L2
 #[test]
-fn sessions_in_disorder_neither_hang_nor_end_the_server() {
+fn any_disorder_of_messages_neither_hang_nor_end_the_server() {
     Fuzzer::new("lsp-sessions").one_of(3).run(|input| {
         let mut choices = Choices::new(input);
         let mut client = Client::start();

@@ -1,4 +1,4 @@
-use vmtest_fuzz::Fuzzer;
+use vmtest_fuzz::{Fuzzer, Random};
 use vmtest_guest::wire::{CommandSpec, FileSystem, Root, RootAccess, Stdio};
 
 use super::*;
@@ -38,27 +38,43 @@ fn job() -> Job {
     }
 }
 
-/// The agent says this, whatever it is asked, and ends.
-async fn told(text: Vec<u8>) {
-    let ours = crate::scripted_peer::say(text, false);
-    let agent = AgentClient::new(ours);
-    let _ = agent.answer().await;
-    let _ = agent.ping().await;
+/// The agent says this, whatever it is asked, and ends. Whether all went well.
+async fn told(text: Vec<u8>, is_asked: bool) -> bool {
+    let agent = AgentClient::new(crate::scripted_peer::say(text, false, is_asked));
+    let mut all_well = agent.answer().await.is_ok();
+    all_well &= agent.ping().await.is_ok();
     let script = || Script { text: "true", arguments: vec!["x".to_owned()] };
-    if let Ok(pid) = agent.start(script(), false).await {
-        let _ = agent.wait(pid).await;
+    match agent.start(script(), false).await {
+        Ok(pid) => all_well &= agent.wait(pid).await.is_ok_and(|status| status.signal == Some(9)),
+        Err(_) => all_well = false,
     }
-    let _ = agent.run(script()).await;
-    let _ = agent.hand_over(&job()).await;
+    all_well &= agent.run(script()).await.is_ok_and(|output| output == "hi\n");
+    all_well & agent.hand_over(&job()).await.is_ok()
+}
+
+/// The same where time passes as soon as nobody has anything to do: whoever waits in vain is seen at once.
+fn all_well(text: &[u8], is_asked: bool) -> bool {
+    let sync = (std::process::id() & 0x7fff_ffff).to_string();
+    let text = match memchr::memmem::find(text, b"SYNC") {
+        Some(at) => [&text[..at], sync.as_bytes(), &text[at + 4..]].concat(),
+        None => text.to_vec(),
+    };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let told = async { tokio::time::timeout(Duration::from_secs(3600), told(text, is_asked)).await };
+    runtime.block_on(told).expect("it waits for what does not come")
 }
 
 // Q2, G5
 #[test]
-fn anything_that_an_agent_says_is_an_answer_or_an_error_and_the_end_of_it_is_noticed() {
-    let sync = (std::process::id() & 0x7fff_ffff).to_string();
+fn any_words_of_an_agent_are_an_answer_or_an_error_and_their_end_is_noticed() {
     let said = |order: &[usize]| order.iter().map(|number| ANSWERS[*number]).collect::<String>();
+    let rest = job().to_bytes().len() - PIECE;
+    let rest = format!("{{\"return\": {{\"count\": {rest}, \"eof\": false}}}}\n");
+    let honest = [&said(&[0, 3, 4, 5, 7, 4, 6, 1, 2]), &rest, ANSWERS[3]].concat();
+    assert!(all_well(honest.as_bytes(), true));
     Fuzzer::new("agent")
-        .seed(said(&[0, 3, 4, 5, 7, 4, 6, 1, 2, 2, 3]))
+        .seed(honest)
         .seed(said(&[0, 10, 4, 8, 9, 1, 2]))
         .seed(["\u{ff}", &said(&[0, 3, 4, 5, 5, 5, 8, 4, 7])].concat())
         .pieces(ANSWERS)
@@ -87,18 +103,6 @@ fn anything_that_an_agent_says_is_an_answer_or_an_error_and_the_end_of_it_is_not
             "\"out-data\":",
         ])
         .run(|bytes| {
-            let text = bytes.to_vec();
-            let text = match memchr::memmem::find(&text, b"SYNC") {
-                Some(at) => [&text[..at], sync.as_bytes(), &text[at + 4..]].concat(),
-                None => text,
-            };
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                // Time passes as soon as nobody has anything to do: whoever waits in vain is seen at once.
-                .start_paused(true)
-                .build()
-                .unwrap();
-            let told = async { tokio::time::timeout(Duration::from_secs(3600), told(text)).await };
-            runtime.block_on(told).expect("it waits for what does not come");
+            all_well(bytes, Random::of(bytes).below(4) > 0);
         });
 }

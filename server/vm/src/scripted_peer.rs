@@ -2,13 +2,11 @@
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use vmtest_fuzz::Random;
 
-/// Says `text`: mostly up to the next answer at each question, as an honest peer would, now and then all of it at once. With the
+/// Says `text`: up to the next answer at each question, as an honest peer does, or all of it unasked. With the
 /// end of the text the connection ends.
-pub(crate) fn say(text: Vec<u8>, greets: bool) -> UnixStream {
+pub(crate) fn say(text: Vec<u8>, greets: bool, is_asked: bool) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("there are sockets");
-    let is_asked = Random::of(&text).below(4) > 0;
     tokio::spawn(async move {
         let (read, mut write) = theirs.into_split();
         let mut questions = BufReader::new(read);

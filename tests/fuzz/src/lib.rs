@@ -108,6 +108,11 @@ impl Fuzzer {
 
     /// Tries the corpus, then new inputs until the time is up. `check` panics where an input breaks the promise.
     pub fn run(self, mut check: impl FnMut(&[u8])) {
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        assert!(
+            test.contains("::any_"),
+            "{test}: a fuzzer's name begins with `any_`, by which `make fuzz` finds it"
+        );
         let time = number("VMTEST_FUZZ_SECONDS").map_or(TIME, Duration::from_secs) / self.share;
         let random = Random::new(number("VMTEST_FUZZ_SEED").unwrap_or(SEED)).apart(self.name);
         let corpus = Corpus::open(self.name);

@@ -188,7 +188,7 @@ fn a_script_of_any_size_is_read_in_linear_time_and_its_findings_lie_in_it() {
 
 // L5
 #[test]
-fn every_finding_lies_in_the_script_and_so_does_its_cure() {
+fn any_script_has_findings_and_cures_that_lie_in_it() {
     let pieces = [
         "a",
         " ",

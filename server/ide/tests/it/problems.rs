@@ -204,7 +204,7 @@ fn what_is_kept_over_an_edit_is_right_at_every_keystroke() {
 
 // L4
 #[test]
-fn what_is_kept_over_any_edits_is_right_and_the_strict_loader_agrees() {
+fn any_edits_keep_only_what_is_right_and_the_strict_loader_agrees() {
     let fixtures = files("valid").into_iter().chain(files("invalid"));
     let fuzzer = fixtures.fold(Fuzzer::new("edits"), |fuzzer, (_, text)| fuzzer.seed(text));
     // The input is a text, and decides what is typed, pasted and deleted after it.

@@ -111,7 +111,7 @@ fn machine(choices: &mut Choices<'_>, format: Format, firmware: &Firmware) -> (M
 
 // U1
 #[test]
-fn qemu_reads_back_exactly_what_was_meant_whatever_the_paths_are() {
+fn any_paths_and_words_are_read_back_by_qemu_as_they_were_meant() {
     let folder = tempfile::tempdir().unwrap();
     // No whole piece of flash: the file becomes part of a list.
     let bios = folder.path().join("a,b=c,,file=\n.fd");
