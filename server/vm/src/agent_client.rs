@@ -163,3 +163,7 @@ impl Drop for AgentClient {
         self.reader.abort();
     }
 }
+
+#[cfg(test)]
+#[path = "agent_client_fuzz.rs"]
+mod fuzz;

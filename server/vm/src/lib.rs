@@ -20,14 +20,14 @@ mod line_limit;
 mod live;
 pub mod logs;
 pub mod modules;
-#[cfg(test)]
-mod mutate;
 mod prepare;
 mod private;
 pub mod qemu;
 mod qemu_executor;
 pub mod runner;
 pub mod sanitize;
+#[cfg(test)]
+mod scripted_peer;
 pub mod shelf;
 pub mod snapshot;
 mod sources;

@@ -137,6 +137,8 @@ fn refuse(why: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use vmtest_fuzz::{Choices, Fuzzer};
+
     use super::*;
 
     /// An entry: its name as it is, without the care that good programs take.
@@ -205,6 +207,7 @@ mod tests {
         );
     }
 
+    // N2
     #[test]
     fn nothing_is_written_outside() {
         let base = "lib/modules/6.1";
@@ -223,6 +226,62 @@ mod tests {
         assert!(!Path::new("/tmp/vmtest-outside").exists());
     }
 
+    // N2
+    #[test]
+    fn any_names_and_links_stay_below_the_root() {
+        const KINDS: [tar::EntryType; 6] = [
+            tar::EntryType::Regular,
+            tar::EntryType::Symlink,
+            tar::EntryType::Link,
+            tar::EntryType::Directory,
+            tar::EntryType::GNULongName,
+            tar::EntryType::Fifo,
+        ];
+        let pieces = [
+            "boot",
+            "lib/modules",
+            "usr",
+            "..",
+            ".",
+            "/",
+            "a",
+            "l",
+            "../..",
+            "/tmp/vmtest-outside",
+            "\0",
+            "\n",
+        ];
+        Fuzzer::new("archive").pieces(pieces).one_of(2).run(|input| {
+            let mut choices = Choices::new(input);
+            let name = |choices: &mut Choices<'_>| {
+                let parts: Vec<_> = (0..=choices.below(5)).map(|_| *choices.of_all(&pieces)).collect();
+                parts.join("/").chars().take(90).collect::<String>()
+            };
+            let entries: Vec<_> = (0..=choices.below(8))
+                .map(|_| {
+                    let (name, target) = (name(&mut choices), name(&mut choices));
+                    let count = choices.below(20);
+                    entry(&name, *choices.of_all(&KINDS), &target, choices.bytes(count))
+                })
+                .collect();
+            let (_, found) = unpacked(&entries, 100, 1 << 20);
+            assert!(found.iter().all(|path| path.starts_with("root/")), "{found:?}");
+            assert!(!Path::new("/tmp/vmtest-outside").exists());
+        });
+    }
+
+    // N2
+    #[test]
+    fn any_bytes_are_unpacked_as_an_archive_within_the_limits() {
+        let good = [file("boot/vmlinuz", b"kernel"), link("lib/modules/6.1/l", "x")].concat();
+        Fuzzer::new("tar").seed(good).pieces(["ustar  \0", "boot/", "../"]).one_of(4).run(|bytes| {
+            let (said, found) = unpacked(&[bytes.to_vec()], 5, 20_000);
+            assert!(found.len() <= 5 && found.iter().all(|path| path.starts_with("root/")), "{found:?}");
+            assert!(said.is_err() || said.is_ok_and(|bytes| bytes <= 20_000));
+        });
+    }
+
+    // N2
     #[test]
     fn entries_and_bytes_are_counted_also_those_that_are_of_no_use() {
         let many: Vec<_> = (0..11).map(|n| file(&format!("etc/{n}"), b"")).collect();

@@ -289,3 +289,7 @@ mod tests {
         assert!(internal_error);
     }
 }
+
+#[cfg(test)]
+#[path = "monitor_fuzz.rs"]
+mod fuzz;
