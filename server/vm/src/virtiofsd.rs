@@ -72,7 +72,7 @@ impl Virtiofsd {
     fn mounts(&self, share: &ShareDevice) -> Option<OwnMounts> {
         let root_at = is_root(share).then_some(ROOT_AT);
         // An ordinary user's virtiofsd sees to that itself.
-        let read_only = self.is_root && !share.writable;
+        let read_only = self.is_root && !share.writable();
         (root_at.is_some() || read_only).then_some(OwnMounts {
             in_user_namespace: !self.is_root,
             root_at,
@@ -83,9 +83,9 @@ impl Virtiofsd {
     fn arguments(&self, share: &ShareDevice, listener: RawFd) -> Vec<OsString> {
         // What the guest cannot write is cached without asking the host again, as it is with 9p. Of what it can write, names,
         // sizes and times grow one second old at most, and contents are asked for whenever a file is opened.
-        let cache = if share.writable { "auto" } else { "always" };
+        let cache = if share.writable() { "auto" } else { "always" };
         // An overlay does not let anybody into what is announced.
-        let is_announced = share.writable || share.tag != ROOT_TAG;
+        let is_announced = share.writable() || share.tag != ROOT_TAG;
         let mut words: Vec<OsString> = Vec::new();
         let mut option = |name: &str, value: &str| words.extend([name.into(), value.into()]);
         match self.dialect {
@@ -113,7 +113,7 @@ impl Virtiofsd {
                 } else if can_hide_submounts {
                     words.push("--no-announce-submounts".into());
                 }
-                if !share.writable && !self.is_root {
+                if !share.writable() && !self.is_root {
                     words.push("--readonly".into());
                 }
                 words.extend(["--shared-dir".into(), directory(share).into()]);
@@ -279,7 +279,7 @@ fn meeting() -> io::Result<(UnixListener, OwnedFd)> {
 
 #[cfg(test)]
 mod tests {
-    use vmtest_guest::wire::FileSystem;
+    use vmtest_guest::wire::{Access, FileSystem};
 
     use super::*;
 
@@ -291,7 +291,7 @@ mod tests {
             tag: "project".into(),
             path: PathBuf::from("/a,b\\c"),
             file_system: FileSystem::Virtiofs,
-            writable,
+            access: if writable { Access::Writable } else { Access::ReadOnly },
         }
     }
 
