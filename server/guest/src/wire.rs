@@ -68,12 +68,12 @@ pub struct Root {
     /// What it is mounted as.
     pub file_system: FileSystem,
     /// What the guest's writes do.
-    pub access: RootAccess,
+    pub access: Access,
 }
 
-/// What happens to writes to `/`.
+/// What happens to writes to a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RootAccess {
+pub enum Access {
     /// They go to a tmpfs and are lost.
     Overlay,
     /// They fail.
@@ -89,8 +89,8 @@ pub struct Share {
     pub tag: String,
     /// What it is mounted as.
     pub file_system: FileSystem,
-    /// Whether writes reach the host.
-    pub writable: bool,
+    /// What the guest's writes do.
+    pub access: Access,
 }
 
 /// A place at which a share appears.
@@ -418,8 +418,12 @@ mod tests {
             hostname: "host".into(),
             umask: 0o22,
             honors_setuid: true,
-            root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: RootAccess::Overlay },
-            shares: vec![Share { tag: "project".into(), file_system: FileSystem::Virtiofs, writable: true }],
+            root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: Access::Overlay },
+            shares: vec![Share {
+                tag: "project".into(),
+                file_system: FileSystem::Virtiofs,
+                access: Access::Writable,
+            }],
             binds: vec![Bind {
                 tag: "project".into(),
                 inside: "a".into(),

@@ -41,6 +41,7 @@ pub(crate) fn target(name: &str) -> config::Target {
         inherit_env: config::InheritEnv::None,
         fail_on_kernel_bug: true,
         project_dir: PathBuf::from("/project"),
+        discards_writes: false,
         vm: config::Vm {
             num_cpus: 2.try_into().unwrap(),
             memory: config::Memory { bytes: 4 << 30 },

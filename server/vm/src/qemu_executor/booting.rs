@@ -226,7 +226,12 @@ impl Run<'_> {
                 () = awake(limit) => BootEnd::TimedOut(limit),
                 status = process.wait() => BootEnd::Died(in_words(status)),
                 mounted = image::mount(agent, &prepared.shares, by) => match mounted {
-                    Ok(()) => return Ok((booted, kind)),
+                    Ok(said) => {
+                        for sentence in said.lines() {
+                            self.notice(sentence.to_owned()).await;
+                        }
+                        return Ok((booted, kind));
+                    }
                     Err(ExecError::Broken(error)) => BootEnd::Unreachable(error.to_string()),
                     Err(ExecError::Forbidden(why)) => BootEnd::NotSetUp(
                         format!("the image's guest agent does not run programs: {why}"),
