@@ -1,5 +1,5 @@
 use vmtest_fuzz::{Fuzzer, Random};
-use vmtest_guest::wire::{CommandSpec, FileSystem, Root, RootAccess, Stdio};
+use vmtest_guest::wire::{Access, CommandSpec, FileSystem, Root, Stdio};
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn job() -> Job {
         hostname: "host".into(),
         umask: 0o22,
         honors_setuid: true,
-        root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: RootAccess::Overlay },
+        root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: Access::Overlay },
         shares: Vec::new(),
         binds: Vec::new(),
         network: None,

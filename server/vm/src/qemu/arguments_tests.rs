@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use vmtest_fuzz::{Choices, Fuzzer};
-use vmtest_guest::wire::FileSystem;
+use vmtest_guest::wire::{Access, FileSystem};
 
 use super::*;
 use crate::event::Accelerator;
@@ -81,7 +81,7 @@ fn machine(choices: &mut Choices<'_>, format: Format, firmware: &Firmware) -> (M
         tag: format!("share{number}"),
         path: PathBuf::from(word(choices)),
         file_system: if choices.below(4) > 0 { FileSystem::NineP } else { FileSystem::Virtiofs },
-        writable: choices.below(2) > 0,
+        access: [Access::Overlay, Access::ReadOnly, Access::Writable][choices.below(3)],
     };
     let shares: Vec<_> = (0..choices.below(5)).map(|number| share(number, choices)).collect();
     let machine = Machine {
@@ -171,7 +171,7 @@ fn any_paths_and_words_are_read_back_by_qemu_as_they_were_meant() {
                 ("path", share.path.as_os_str().as_bytes()),
                 ("security_model", b"none"),
                 ("multidevs", b"remap"),
-                ("readonly", if share.writable { b"off" } else { b"on" }),
+                ("readonly", if share.writable() { b"off" } else { b"on" }),
             ];
             let meant = meant.map(|(key, value)| (key.as_bytes().to_vec(), value.to_vec()));
             assert_eq!(properties(export), BTreeMap::from(meant));

@@ -1,6 +1,5 @@
 //! From what was prepared to a guest whose agent has answered: booted or resumed, under KVM or TCG, with its shares.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
