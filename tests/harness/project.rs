@@ -5,10 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::running::Running;
+use super::running::{LIMIT, Running};
 use super::slots::Permit;
 use super::{Outcome, Pty, machine};
 
@@ -167,6 +168,7 @@ impl Project {
             machines: Machines::One,
             inside: Vec::new(),
             panics: false,
+            limit: LIMIT,
         }
     }
 
@@ -222,6 +224,8 @@ pub struct Invocation<'p> {
     pub(super) inside: Vec<OsString>,
     pub(super) panics: bool,
     machines: Machines,
+    /// The longest time; when it takes more, it has hung.
+    pub(super) limit: Duration,
 }
 
 impl Invocation<'_> {
@@ -271,6 +275,13 @@ impl Invocation<'_> {
     #[must_use]
     pub fn without_machine(mut self) -> Self {
         self.machines = Machines::None;
+        self
+    }
+
+    /// It may take longer than others.
+    #[must_use]
+    pub fn may_take(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 

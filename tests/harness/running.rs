@@ -17,7 +17,7 @@ use super::project::Invocation;
 use super::slots::Permit;
 use super::{Outcome, machine};
 
-/// Longest time for any run; one that takes more has hung.
+/// Longest time for a run that asks for no other; one that takes more has hung.
 pub const LIMIT: Duration = Duration::from_secs(180);
 
 /// How long after its end something that a run wrote may come.
@@ -42,6 +42,7 @@ pub struct Running {
     watch: Watch,
     shared: Shared,
     started: Instant,
+    limit: Duration,
     /// What was started, for who reads why a test failed.
     words: String,
     pub(super) circumstances: Circumstances,
@@ -162,6 +163,7 @@ impl Running {
             watch,
             shared,
             started: Instant::now(),
+            limit: invocation.limit,
             words: format!("vmtest {}", words.join(" ")),
             circumstances: circumstances(invocation),
             finished: false,
@@ -175,7 +177,7 @@ impl Running {
         let (lock, changed) = &*self.shared;
         let mut seen = lock.lock().expect("no holder panics");
         while !done(&seen) {
-            let left = LIMIT.saturating_sub(self.started.elapsed());
+            let left = self.limit.saturating_sub(self.started.elapsed());
             // A terminal that somebody holds does not end with its program; what was written to it is there soon.
             let left = if seen.status.is_some() { left.min(LAST_WORDS) } else { left };
             let (changed_seen, waited) = changed.wait_timeout(seen, left).expect("no holder panics");

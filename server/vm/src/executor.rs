@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Barrier, mpsc};
@@ -91,8 +92,8 @@ pub struct WindowSize {
 #[derive(Debug, Default)]
 pub struct ScriptedExecutor {
     scripts: Mutex<VecDeque<Script>>,
-    /// How many play now, and how many ever did at once.
-    playing: Mutex<(usize, usize)>,
+    playing: AtomicUsize,
+    most_at_once: AtomicUsize,
 }
 
 /// What a [`ScriptedExecutor`] plays for one target.
@@ -120,22 +121,12 @@ pub enum ScriptEnd {
 impl ScriptedExecutor {
     /// Plays `scripts`, the first for the target that starts first.
     pub fn new(scripts: impl IntoIterator<Item = Script>) -> Self {
-        Self { scripts: Mutex::new(scripts.into_iter().collect()), playing: Mutex::default() }
+        Self { scripts: Mutex::new(scripts.into_iter().collect()), ..Self::default() }
     }
 
     /// The most targets that ever ran at once.
     pub fn most_at_once(&self) -> usize {
-        self.playing.lock().expect("no holder panics").1
-    }
-
-    fn begins(&self) {
-        let mut playing = self.playing.lock().expect("no holder panics");
-        playing.0 += 1;
-        playing.1 = playing.1.max(playing.0);
-    }
-
-    fn ends(&self) {
-        self.playing.lock().expect("no holder panics").0 -= 1;
+        self.most_at_once.load(Ordering::SeqCst)
     }
 }
 
@@ -148,7 +139,8 @@ impl Executor for ScriptedExecutor {
         let script = self.scripts.lock().expect("no holder panics").pop_front();
         Box::pin(async move {
             let script = script.unwrap_or_else(|| panic!("no script is left for target `{}`", target.name));
-            self.begins();
+            let playing = self.playing.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(playing, Ordering::SeqCst);
             for event in script.events {
                 // A listener that is gone does not change what happened.
                 let _ = io.events.send(event).await;
@@ -165,7 +157,7 @@ impl Executor for ScriptedExecutor {
                 }
                 ScriptEnd::Panic => panic!("scripted panic of target `{}`", target.name),
             };
-            self.ends();
+            self.playing.fetch_sub(1, Ordering::SeqCst);
             finished
         })
     }

@@ -74,9 +74,10 @@ pub(crate) fn while_running(sign: Sign, limit_over: RunEnd) -> Step<RunEnd> {
         }
         // A panic on the console may be anybody's text: a guest that still answers has none.
         Sign::Console(alarms) if alarms.panic => return Step::Ask,
-        Sign::Console(_) | Sign::Answered | Sign::AcceleratorFailed => return Step::GoOn,
-        // Nothing need be said by a command, for as long as it may run.
-        Sign::Silent | Sign::Stalled => return Step::GoOn,
+        // A command need not say anything, for as long as it may run.
+        Sign::Console(_) | Sign::Answered | Sign::AcceleratorFailed | Sign::Silent | Sign::Stalled => {
+            return Step::GoOn;
+        }
     })
 }
 
