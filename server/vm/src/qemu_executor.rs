@@ -17,7 +17,7 @@ use keeping::Keeping;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use vmtest_config::{Command, Target};
 use vmtest_guest::wire::Exit;
 use warming::Purpose;
@@ -166,6 +166,13 @@ struct Ran {
     report: Report,
 }
 
+/// Module indexes that are being made. Nobody wants them when this is dropped: a run that does not get up leaves no `depmod` at
+/// work.
+struct Indexes {
+    made: JoinHandle<Result<(), String>>,
+    _wanted: DropGuard,
+}
+
 impl<'a> Run<'a> {
     fn new(executor: &'a QemuExecutor, target: &'a Target, io: TargetIo, purpose: Purpose) -> Self {
         Self {
@@ -255,22 +262,23 @@ impl Run<'_> {
     }
 
     /// Makes module indexes, on a thread that may wait.
-    fn make_indexes(&self, links: Links) -> JoinHandle<Result<(), String>> {
-        let (cancel, priority) = (self.io.cancel.clone(), self.purpose.priority());
+    fn make_indexes(&self, links: Links) -> Indexes {
+        let (cancel, priority) = (self.io.cancel.child_token(), self.purpose.priority());
+        let wanted = cancel.clone().drop_guard();
         let runtime = Handle::current();
         let run = move |mut depmod| {
             // The thread waits for it, so it is there as long as we are.
             process::tie_to_thread(&mut depmod);
             runtime.block_on(process::output(depmod, priority, &cancel))
         };
-        tokio::task::spawn_blocking(move || links.make(run))
+        Indexes { made: tokio::task::spawn_blocking(move || links.make(run)), _wanted: wanted }
     }
 
-    async fn wait_for_indexes(&self, indexes: JoinHandle<Result<(), String>>) {
+    async fn wait_for_indexes(&self, mut indexes: Indexes) {
         let made = tokio::select! {
             // The next step says so.
             () = self.io.cancel.cancelled() => return,
-            made = indexes => made,
+            made = &mut indexes.made => made,
         };
         if let Ok(Err(sentence)) = made {
             self.notice_once(&sentence, sentence.clone()).await;

@@ -91,7 +91,7 @@ impl Run<'_> {
         };
         // A run needs them besides its guest. Last, because what is cancelled before then has started no `depmod`.
         if let Some(links) = prepared.indexes().cloned()
-            && let Ok(Err(sentence)) = self.make_indexes(links).await
+            && let Ok(Err(sentence)) = (&mut self.make_indexes(links).made).await
         {
             // The run says so, where it matters.
             tracing::debug!(sentence, "no module indexes");
