@@ -23,7 +23,7 @@ fn a_temporary_file_is_found() {
 fn a_temporary_file_where_nobody_asked_for_it_is_found() {
     let _alone = alone();
     for dir in ["/tmp", "/var/tmp", "/dev/shm"] {
-        let path = Path::new(dir).join(format!("vmtest-left-{}", std::process::id()));
+        let path = Path::new(dir).join(format!("vmtest-{:06}", std::process::id() % 1_000_000));
         expect_complaint(&format!("echo >{}", path.display()), "a temporary file: ");
         // It is of no run that comes later.
         script(&Project::new(""), &[], "true").run();
