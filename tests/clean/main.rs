@@ -3,6 +3,7 @@
 mod ending;
 mod files;
 mod processes;
+mod suites;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -34,8 +34,8 @@ impl Pty {
         if let Some(user) = machine::test_user() {
             nix::unistd::fchown(slave.as_fd(), Some(user.uid), None).expect("root may");
         }
-        let watch = running::watch(invocation);
-        let mut command = running::command(invocation, &watch);
+        let check = running::Check::of(invocation);
+        let mut command = running::command(invocation, &check);
         let copy = || Stdio::from(slave.try_clone().expect("a descriptor can be copied"));
         command.stdin(copy()).stdout(copy()).stderr(copy()).env("TERM", "xterm");
         // As a terminal program starts it: in a session whose terminal this is.
@@ -54,11 +54,11 @@ impl Pty {
         let mut running = Running::follow(
             invocation,
             permit,
-            watch,
+            check,
             child,
             [(Box::new(reader), |seen: &mut running::Seen| &mut seen.stdout)],
         );
-        running.circumstances.stdout = Stdout::Terminal;
+        running.check.circumstances.stdout = Stdout::Terminal;
         Self { running, master, slave, before }
     }
 

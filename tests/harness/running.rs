@@ -1,5 +1,6 @@
 //! A run that goes on: what it has written so far, signals to it, its end and what it left.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -39,19 +40,37 @@ pub(super) type Shared = Arc<(Mutex<Seen>, Condvar)>;
 /// A `vmtest` that runs. Dropped before its end, it is killed with all that it started.
 pub struct Running {
     pid: Pid,
-    watch: Watch,
+    pub(super) check: Check,
     shared: Shared,
     started: Instant,
     limit: Duration,
     /// What was started, for who reads why a test failed.
     words: String,
-    pub(super) circumstances: Circumstances,
     finished: bool,
     _permit: Option<Permit>,
 }
 
+/// What a run is held to when it has ended; made before it is started.
+pub(super) struct Check {
+    watch: Watch,
+    pub(super) circumstances: Circumstances,
+}
+
+impl Check {
+    pub(super) fn of(invocation: &Invocation<'_>) -> Self {
+        let watch = Watch::begin(Place {
+            base: invocation.project.base(),
+            empty: vec!["tmp", "run", "home"],
+            strangers: BTreeSet::new(),
+            cache: invocation.project.cache().join("vmtest"),
+            project: Some((invocation.project.dir().to_owned(), invocation.leaves.clone())),
+        });
+        Self { watch, circumstances: circumstances(invocation) }
+    }
+}
+
 /// The command of an invocation, with a controlled environment.
-pub(super) fn command(invocation: &Invocation<'_>, watch: &Watch) -> Command {
+pub(super) fn command(invocation: &Invocation<'_>, check: &Check) -> Command {
     let vmtest = machine::vmtest();
     let mut words = invocation.inside.iter().map(OsString::as_os_str).chain([vmtest.as_os_str()]);
     let program = words.next().expect("vmtest is one of them");
@@ -69,7 +88,7 @@ pub(super) fn command(invocation: &Invocation<'_>, watch: &Watch) -> Command {
         .env("XDG_RUNTIME_DIR", base.join("run"))
         .env("XDG_CACHE_HOME", invocation.project.cache())
         .env("TMPDIR", base.join("tmp"))
-        .env(clean::MARK, watch.mark())
+        .env(clean::MARK, check.watch.mark())
         .envs(invocation.env.iter().map(|(name, value)| (name, value)));
     // SAFETY: between fork and exec only system calls are made.
     unsafe { command.pre_exec(hear_signals) };
@@ -85,29 +104,19 @@ fn hear_signals() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Looks at what is there before an invocation.
-pub(super) fn watch(invocation: &Invocation<'_>) -> Watch {
-    Watch::begin(Place {
-        base: invocation.project.base(),
-        empty: vec!["tmp", "run", "home"],
-        cache: invocation.project.cache().join("vmtest"),
-        project: Some((invocation.project.dir().to_owned(), invocation.leaves.clone())),
-    })
-}
-
 /// Starts an invocation with pipes.
-fn spawn(invocation: &Invocation<'_>) -> (Child, Watch) {
-    let watch = watch(invocation);
-    let mut command = command(invocation, &watch);
+fn spawn(invocation: &Invocation<'_>) -> (Child, Check) {
+    let check = Check::of(invocation);
+    let mut command = command(invocation, &check);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = clean::start(&mut command)
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", machine::vmtest().display()));
-    (child, watch)
+    (child, check)
 }
 
 impl Running {
     pub(super) fn start(invocation: &Invocation<'_>, permit: Option<Permit>) -> Self {
-        let (mut child, watch) = spawn(invocation);
+        let (mut child, check) = spawn(invocation);
         let mut stdin = child.stdin.take().expect("it was asked for");
         let bytes = invocation.stdin.clone();
         // A thread, because it may be more than a pipe holds. One that ends early is no fault of the test.
@@ -116,7 +125,7 @@ impl Running {
             (child.stdout.take().expect("as above"), child.stderr.take().expect("as above"));
         let streams: [Stream; 2] =
             [(Box::new(stdout), |seen| &mut seen.stdout), (Box::new(stderr), |seen| &mut seen.stderr)];
-        Self::follow(invocation, permit, watch, child, streams)
+        Self::follow(invocation, permit, check, child, streams)
     }
 
     /// The same with standard input and output left to the caller.
@@ -124,13 +133,13 @@ impl Running {
         invocation: &Invocation<'_>,
         permit: Option<Permit>,
     ) -> (Self, ChildStdin, ChildStdout) {
-        let (mut child, watch) = spawn(invocation);
+        let (mut child, check) = spawn(invocation);
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).expect("they were asked for");
         let stderr = child.stderr.take().expect("as above");
         let streams: [Stream; 1] = [(Box::new(stderr), |seen| &mut seen.stderr)];
-        let mut running = Self::follow(invocation, permit, watch, child, streams);
+        let mut running = Self::follow(invocation, permit, check, child, streams);
         // The caller reads what there is of it.
-        running.circumstances.stdout = Stdout::Text;
+        running.check.circumstances.stdout = Stdout::Text;
         (running, stdin, stdout)
     }
 
@@ -138,7 +147,7 @@ impl Running {
     pub(super) fn follow<const N: usize>(
         invocation: &Invocation<'_>,
         permit: Option<Permit>,
-        watch: Watch,
+        check: Check,
         mut child: Child,
         streams: [Stream; N],
     ) -> Self {
@@ -160,12 +169,11 @@ impl Running {
         let words: Vec<_> = invocation.args.iter().map(|word| word.to_string_lossy()).collect();
         Self {
             pid,
-            watch,
+            check,
             shared,
             started: Instant::now(),
             limit: invocation.limit,
             words: format!("vmtest {}", words.join(" ")),
-            circumstances: circumstances(invocation),
             finished: false,
             _permit: permit,
         }
@@ -225,7 +233,7 @@ impl Running {
 
     /// Sends `vmtest` a signal.
     pub fn signal(&mut self, signal: Signal) {
-        self.circumstances.sent.push(signal);
+        self.check.circumstances.sent.push(signal);
         let seen = self.shared.0.lock().expect("no holder panics");
         // Until it was waited for, its number is nobody else's.
         if seen.status.is_none() {
@@ -240,7 +248,7 @@ impl Running {
 
     /// The processes that it started and that live.
     pub fn processes(&self) -> Vec<Process> {
-        self.watch.processes(self.pid.as_raw())
+        self.check.watch.processes(self.pid.as_raw())
     }
 
     /// Its QEMU.
@@ -261,8 +269,8 @@ impl Running {
     #[track_caller]
     pub fn finish(mut self) -> Outcome {
         self.wait_for_end();
-        let killed = self.circumstances.sent.contains(&Signal::SIGKILL);
-        let left = self.watch.end(self.pid.as_raw(), killed);
+        let killed = self.check.circumstances.sent.contains(&Signal::SIGKILL);
+        let left = self.check.watch.end(self.pid.as_raw(), killed);
         if left.is_empty() {
             // With all processes gone, the streams end, too.
             self.wait_until("its streams ended", |seen| seen.open_streams == 0);
@@ -270,7 +278,7 @@ impl Running {
         let outcome = self.outcome();
         self.finished = true;
         outcome.check(left.is_empty(), &format!("the run left\n  {}", left.join("\n  ")));
-        let problems = ending::problems(&outcome, &self.circumstances);
+        let problems = ending::problems(&outcome, &self.check.circumstances);
         outcome.check(problems.is_empty(), &problems.join("\n"));
         outcome
     }

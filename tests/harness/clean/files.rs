@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 
 use super::super::machine;
 
-/// What the tests themselves make in temporary directories.
-const TESTS_OWN: [&str; 4] = ["vmtest-e2e-", "vmtest-clean-", "vmtest-nvim-", "vmtest-lookup-"];
-
 /// All files below a directory, by their paths relative to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files(BTreeSet<PathBuf>);
@@ -25,11 +22,6 @@ impl Files {
     pub fn new_since(&self, before: &Self, expected: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
         let is_expected = |path: &Path| expected.iter().any(|expected| path.starts_with(expected));
         self.0.difference(&before.0).filter(|path| !is_expected(path)).cloned().collect()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -62,15 +54,15 @@ pub(super) fn sockets_below(dir: &Path) -> BTreeSet<PathBuf> {
     files.chain(bound.filter(|path| path.starts_with(dir))).collect()
 }
 
-/// What a `vmtest` that does not heed `TMPDIR` leaves. Its user may have files of that name there, which are older.
+/// What a `vmtest` that does not heed `TMPDIR` leaves: its name, and six characters that make it a new one.
 pub(super) fn temporary() -> BTreeSet<PathBuf> {
     let user = machine::user().as_raw();
     let dirs = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into(), "/dev/shm".into()];
     let entries = dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
     let is_of_vmtest = |entry: &fs::DirEntry| {
         let name = entry.file_name();
-        let name = name.to_string_lossy();
-        name.starts_with("vmtest") && !TESTS_OWN.iter().any(|own| name.starts_with(own))
+        let rest = name.to_str().and_then(|name| name.strip_prefix("vmtest")?.strip_prefix(['-', '.']));
+        rest.is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
     };
     let is_of_user = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|data| data.uid() == user);
     entries.filter(is_of_vmtest).map(|entry| entry.path()).filter(is_of_user).collect()

@@ -41,6 +41,8 @@ pub struct Place {
     pub base: PathBuf,
     /// Directories that must be empty afterwards, by their names below `base`.
     pub empty: Vec<&'static str>,
+    /// What programs that are not ours leave there all the same.
+    pub strangers: BTreeSet<PathBuf>,
     /// Where `vmtest` caches, `$XDG_CACHE_HOME/vmtest`. Below `base`, it is for the runs of one project after each other: what
     /// one that was killed left half-written, the next must tidy.
     pub cache: PathBuf,
@@ -179,10 +181,10 @@ impl Watch {
 
     /// What lies where nobody else writes.
     fn own_files(&self) -> Vec<String> {
-        let Place { base, empty, project, .. } = &self.place;
+        let Place { base, empty, strangers, project, .. } = &self.place;
         let mut said = Vec::new();
         for name in empty {
-            let files = Files::of(&base.join(name));
+            let files = Files::of(&base.join(name)).new_since(&Files::default(), strangers);
             if !files.is_empty() {
                 said.push(format!("files in {name}: {files:?}"));
             }

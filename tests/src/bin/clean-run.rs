@@ -45,6 +45,8 @@ fn main() -> ExitCode {
         cache: path.join("cache/vmtest"),
         base: path,
         empty: vec!["tmp", "run"],
+        // The browser's settings.
+        strangers: ["dconf".into()].into(),
         project: None,
     });
     command.env(MARK, watch.mark());
