@@ -214,6 +214,33 @@ fn modules_that_depend_on_each_other_are_refused_with_their_circle() {
     assert!(missing.to_string().contains("overlay -> a -> b -> overlay"), "{missing}");
 }
 
+// U2
+#[test]
+fn wishes_that_come_to_nothing_do_not_take_time_without_end() {
+    let vain: Vec<_> = (0..24).map(|number| format!("m{number}")).collect();
+    let wishes = format!("pre: {}", vain.join(" "));
+    let mut modules: Vec<_> =
+        vain.iter().map(|name| (format!("{name}.ko"), "gone", wishes.as_str())).collect();
+    modules.push(("overlay.ko".to_owned(), "", wishes.as_str()));
+    let modules: Vec<_> = modules.iter().map(|(file, hard, soft)| (file.as_str(), *hard, *soft)).collect();
+    let dir = installed(&modules, Some(""));
+    let selection = select(&kernel(Some(open(&dir)), None), &[Feature::Overlay.required()]).unwrap();
+    assert_eq!(names(&selection), ["overlay"]);
+}
+
+// U2
+#[test]
+fn a_chain_of_modules_beyond_all_measure_is_refused() {
+    let names: Vec<_> = (0..5000).map(|number| format!("m{number}")).collect();
+    let files: Vec<_> = names.iter().map(|name| format!("{name}.ko")).collect();
+    let mut modules: Vec<_> =
+        files.iter().zip(&names[1..]).map(|(file, next)| (file.as_str(), next.as_str(), "")).collect();
+    modules.push(("overlay.ko", "m0", ""));
+    let dir = installed(&modules, None);
+    let missing = select(&kernel(Some(open(&dir)), None), &[Feature::Overlay.required()]).unwrap_err();
+    assert!(missing.to_string().contains("in a row"), "{missing}");
+}
+
 #[test]
 fn a_dependency_that_is_nowhere_is_named() {
     let dir = installed(&[("overlay.ko", "gone,there", "")], Some("kernel/there.ko\n"));
@@ -334,7 +361,7 @@ fn any_bytes_are_read_as_a_module_with_names_that_the_kernel_has() {
 }
 
 /// Names of modules in the trees that are made up: what a run needs, and what that may depend on.
-const MADE_UP: [&str; 8] = ["overlay", "a", "b", "c", "d-e", "f", "gone", "9p"];
+const MADE_UP: [&str; 12] = ["overlay", "a", "b", "c", "d-e", "f", "g", "h", "i", "j", "gone", "9p"];
 
 // U2: cycles
 #[test]
