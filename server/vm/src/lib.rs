@@ -26,6 +26,7 @@ mod prepare;
 mod private;
 pub mod qemu;
 mod qemu_executor;
+mod regular;
 pub mod runner;
 pub mod sanitize;
 pub mod shelf;
