@@ -19,7 +19,7 @@ tag, lower, folder = sys.argv[1:]
 libc.setns(os.open("/proc/1/ns/mnt", os.O_RDONLY), 0x20000)
 # A directory that the init holds open leads out of the root that it has moved onto /.
 uppers = [fd for fd in os.listdir("/proc/1/fd") if os.readlink(f"/proc/1/fd/{fd}").endswith(f"/{tag}/upper")]
-raw = os.path.join(f"/proc/1/fd/{uppers[0]}", "../../../..", "vm", lower)
+raw = os.path.join(f"/proc/1/fd/{uppers[0]}", "../../..", lower)
 assert libc.mount(b"none", raw.encode(), None, 32, None) == 0, os.strerror(ctypes.get_errno())
 assert not os.statvfs(raw).f_flag & os.ST_RDONLY
 os.chdir(raw + folder)

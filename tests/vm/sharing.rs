@@ -88,6 +88,7 @@ fn host_and_guest_see_what_the_other_writes_to_the_project() {
     }
 }
 
+// F1
 #[test]
 fn a_share_that_cannot_be_written_cannot_be_mounted_so_that_it_can() {
     if !runs_as_root() {

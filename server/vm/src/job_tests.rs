@@ -60,6 +60,7 @@ fn a_project_that_is_the_root_is_writable_only_where_the_root_is() {
     assert!(project(&system));
 }
 
+// F1
 #[test]
 fn only_the_project_and_writable_mounts_are_exported_writable() {
     let (mut target, mut system) = target();
@@ -80,6 +81,7 @@ fn only_the_project_and_writable_mounts_are_exported_writable() {
     assert_eq!(writable(&system), ["root", "project", "mount1"]);
 }
 
+// F1
 #[test]
 fn where_writes_are_discarded_nothing_is_exported_writable() {
     let (mut target, system) = target();

@@ -24,6 +24,7 @@ mod prepare;
 mod private;
 pub mod qemu;
 mod qemu_executor;
+mod regular;
 pub mod runner;
 pub mod sanitize;
 #[cfg(test)]

@@ -55,6 +55,7 @@ fn a_file_that_cannot_be_booted_is_refused_with_what_it_is() {
     assert!(Disk::open(folder.path()).unwrap_err().to_string().contains("is a directory"));
 }
 
+// F2
 #[test]
 fn a_pipe_is_refused_and_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();

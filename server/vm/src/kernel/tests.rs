@@ -213,6 +213,7 @@ fn a_kernel_that_may_not_be_read_says_how_to_allow_it() {
     assert!(matches!(read(&dir, "k"), Ok(_) | Err(KernelError::Unreadable { .. })));
 }
 
+// F2
 #[test]
 fn a_pipe_is_refused_without_waiting_for_its_writer() {
     let dir = tree(&[]);
