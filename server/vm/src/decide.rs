@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vmtest_guest::wire::{Exit, ExitStatus};
 
-use crate::console::KernelBug;
+use crate::console::{KernelBug, told_by_taint};
 use crate::event::Accelerator;
 use crate::verdict::{Failure, Verdict};
 
@@ -197,6 +197,8 @@ pub(crate) enum RunEnd {
     Restarted,
     /// The kernel reports a panic, and the guest does not answer.
     Panicked,
+    /// The kernel says that it stopped all processors, and the guest does not answer.
+    Halted,
     /// The host did not take what the guest wrote to its disk, for this reason.
     DiskFailed(String),
     /// The user stopped it.
@@ -214,6 +216,7 @@ impl fmt::Display for RunEnd {
             }
             Self::Restarted => f.write_str("the guest restarted"),
             Self::Panicked => f.write_str("the kernel panicked"),
+            Self::Halted => f.write_str("the guest halted"),
             Self::DiskFailed(why) => write!(f, "{DISK_FAILED}: {why}"),
             Self::Cancelled => f.write_str("it was cancelled"),
         }
@@ -230,6 +233,7 @@ pub(crate) fn was_resumed_in_vain(end: &RunEnd, began: bool) -> bool {
         | RunEnd::TimedOut(_)
         | RunEnd::Restarted
         | RunEnd::Panicked
+        | RunEnd::Halted
         | RunEnd::DiskFailed(_)
         | RunEnd::Cancelled => false,
     }
@@ -253,6 +257,12 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
     let mut believed = report.bugs.iter().filter(|bug| fail_on_kernel_bug && is_believed(bug, end));
     if let Some(bug) = believed.next() {
         return Verdict::KernelBug { title: bug.title.clone() };
+    }
+    if let RunEnd::Ended(exit) = end
+        && let Some(words) = told_by_taint(exit.tainted_before, exit.tainted_after)
+        && fail_on_kernel_bug
+    {
+        return Verdict::KernelBug { title: words.to_owned() };
     }
     match end {
         RunEnd::Ended(exit) => match exit.status {
@@ -281,6 +291,9 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
             Verdict::Lost(report.failure(format!("the connection to the guest broke: {why}"), None))
         }
         RunEnd::Restarted => Verdict::Lost(report.failure(RESTARTED.to_owned(), None)),
+        RunEnd::Halted => {
+            Verdict::Lost(report.failure("the guest halted before the command ended".to_owned(), None))
+        }
         RunEnd::Panicked => {
             let title = report.bugs.first().map_or("its kernel panicked", |bug| bug.title.as_str());
             Verdict::Lost(report.failure(format!("the guest died: {title}"), None))
@@ -362,6 +375,7 @@ mod tests {
             RunEnd::Unreachable("gone".to_owned()),
             RunEnd::Restarted,
             RunEnd::Panicked,
+            RunEnd::Halted,
             RunEnd::DiskFailed("no space".to_owned()),
             RunEnd::Cancelled,
         ]
@@ -373,7 +387,7 @@ mod tests {
     fn only_an_exit_with_status_0_passes() {
         let statuses: Vec<u8> =
             ends().iter().map(|end| verdict(end, &Report::default(), true).exit_status()).collect();
-        assert_eq!(statuses, [0, 7, 139, 69, 69, 124, 69, 69, 69, 69, 69, 130]);
+        assert_eq!(statuses, [0, 7, 139, 69, 69, 124, 69, 69, 69, 69, 69, 69, 130]);
     }
 
     #[test]
@@ -402,6 +416,25 @@ mod tests {
     fn a_joke_before_a_real_bug_does_not_hide_it() {
         let report = Report { bugs: vec![bug(BugKind::Panic), bug(BugKind::Oops)], ..Report::default() };
         assert_eq!(verdict(&ended(ExitStatus::Code(0), OOPS), &report, true).exit_status(), 70);
+    }
+
+    #[test]
+    fn a_flag_that_only_a_bug_sets_tells_of_one_whatever_the_console_shows() {
+        let joke = Report { bugs: vec![bug(BugKind::Panic)], ..Report::default() };
+        for report in [Report::default(), joke] {
+            for (flag, status) in [(OOPS, 70), (1 << 5, 70), (1 << 14, 70), (1 << 9, 0), (1 << 13, 0)] {
+                let end = ended(ExitStatus::Code(0), flag);
+                assert_eq!(verdict(&end, &report, true).exit_status(), status, "{flag}");
+                assert_eq!(verdict(&end, &report, false).exit_status(), 0, "{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flag_from_before_the_command_is_none_of_its() {
+        let RunEnd::Ended(exit) = ended(ExitStatus::Code(0), OOPS) else { unreachable!("as it is made") };
+        let end = RunEnd::Ended(Exit { tainted_before: OOPS, ..exit });
+        assert_eq!(verdict(&end, &Report::default(), true), Verdict::Passed);
     }
 
     #[test]

@@ -312,7 +312,7 @@ impl Run<'_> {
             let agent: &AgentClient = agent;
             let cancel = &self.io.cancel;
             let mut errand = Some(Box::pin(errand.run(agent)));
-            // A panic on the console may be anybody's text: a guest that still answers has none.
+            // A panic or a halt on the console may be anybody's text: a guest that still answers has none.
             let mut question = None;
             loop {
                 tokio::select! {
@@ -356,14 +356,15 @@ impl Run<'_> {
                         MonitorEvent::Stopped | MonitorEvent::Migrated(_) => {}
                     },
                     Ok(()) = alarms.changed() => {
-                        if alarms.borrow_and_update().panic && question.is_none() {
+                        let alarms = *alarms.borrow_and_update();
+                        if (alarms.panic || alarms.halted) && question.is_none() {
                             question = Some(Box::pin(errand::is_dead(agent)));
                         }
                     }
                     is_dead = async { question.as_mut().expect("polled only while there is one").await }, if question.is_some() => {
                         question = None;
                         if is_dead {
-                            break RunEnd::Panicked;
+                            break if alarms.borrow().panic { RunEnd::Panicked } else { RunEnd::Halted };
                         }
                     }
                     () = clock.expired() => break clock.end(),
