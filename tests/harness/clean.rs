@@ -74,6 +74,13 @@ pub fn processes(mark: &str, vmtest: i32) -> Vec<Process> {
         .collect()
 }
 
+/// The most memory that a process has had so far, in bytes; 0 when it is gone.
+pub fn peak_memory(pid: nix::unistd::Pid) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) << 10
+}
+
 /// Waits until no process of the run is left; those that are, when time is up.
 pub(super) fn wait_until_gone(mark: &str, vmtest: i32) -> Vec<Process> {
     let deadline = Instant::now() + GRACE;

@@ -29,7 +29,7 @@ fn the_agent_is_the_last_to_go_when_memory_is_short_and_the_command_is_no_except
 fn a_command_that_starts_processes_without_end_has_its_own_end() {
     // Each waits for a pipe that nobody writes to, so that there are more and more.
     let bomb = "mkfifo /tmp/never; bomb() { bomb & bomb & read -r never </tmp/never; }; bomb 2>/dev/null &";
-    let many = "until set -- /proc/[0-9]*; test $# -gt 300; do :; done";
+    let many = "until set -- /proc/[0-9]*; test $# -gt 100; do :; done";
     let run = squeezed(&format!("{bomb}\n{many}\nexit 3"));
     run.expect_status(3).expect_verdict("failed");
 }
