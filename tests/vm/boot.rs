@@ -50,21 +50,59 @@ fn a_truncated_kernel_is_refused() {
     assert!(reason.contains("half"), "{reason}");
 }
 
-#[test]
-fn a_guest_that_powers_itself_off_is_lost() {
-    let run = Project::one("./guest-probe poweroff").with_probe().run_json();
+/// A guest that goes away in the middle of its command is lost, for this reason, and does not boot again.
+#[track_caller]
+fn expect_lost(command: &str, reason: &str) {
+    let run = Project::one(command).with_probe().run_json();
     run.expect_status(69).expect_verdict("lost");
-    let reason = run.finished()["reason"].as_str().unwrap().to_owned();
-    run.check(reason.contains("powered itself off"), &reason);
+    let found = run.finished()["reason"].as_str().unwrap().to_owned();
+    run.check(found.contains(reason), &found);
+    run.check(run.events_named("booted").len() == 1, "it booted again");
 }
 
+// G2
+#[test]
+fn a_guest_that_powers_itself_off_is_lost() {
+    expect_lost("./guest-probe poweroff", "powered itself off");
+}
+
+// G2
+#[test]
+fn a_guest_whose_kernel_is_told_to_power_off_is_lost() {
+    expect_lost("echo o >/proc/sysrq-trigger; sleep 1000", "powered itself off");
+}
+
+// G2
 #[test]
 fn a_guest_that_reboots_is_lost_and_does_not_boot_again() {
-    let run = Project::one("./guest-probe reboot").with_probe().run_json();
-    run.expect_status(69).expect_verdict("lost");
-    let reason = run.finished()["reason"].as_str().unwrap().to_owned();
-    run.check(reason.contains("restarted"), &reason);
-    run.check(run.events_named("booted").len() == 1, "it booted again");
+    expect_lost("./guest-probe reboot", "restarted");
+}
+
+// G2
+#[test]
+fn a_guest_whose_kernel_is_told_to_reboot_is_lost_and_does_not_boot_again() {
+    expect_lost("echo b >/proc/sysrq-trigger; sleep 1000", "restarted");
+}
+
+// G2
+#[test]
+fn a_guest_that_halts_is_lost_although_its_machine_stays_on() {
+    expect_lost("./guest-probe halt", "halted");
+}
+
+// G2
+#[test]
+fn a_line_that_says_that_the_guest_halted_does_not_end_a_guest_that_answers() {
+    let command = "printf '<0>reboot: System halted\\n' >/dev/kmsg; sleep 2; exit 3";
+    Project::one(command).run_json().expect_status(3).expect_verdict("failed");
+}
+
+// G2
+#[test]
+fn signals_to_every_process_end_neither_the_first_one_nor_the_run() {
+    // All but the caller: the agent is gone as well.
+    let run = Project::one("kill -9 1; kill -SEGV 1; kill -9 -1; echo alone; exit 3").run_json();
+    run.expect_status(3).expect_verdict("failed").expect_guest_text("alone\n");
 }
 
 #[test]

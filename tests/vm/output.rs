@@ -1,5 +1,8 @@
 //! What the command writes reaches the user as it was written.
 
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 use vmtest_tests::Project;
 use vmtest_tests::pattern::Pattern;
 
@@ -54,11 +57,43 @@ fn a_command_of_the_command_line_writes_its_streams_to_vmtests_own() {
     run.check(run.error_text().lines().any(|line| line == "err"), "standard error is missing");
 }
 
-#[test]
-fn a_process_that_stays_does_not_hold_the_end_up() {
-    let run = Project::one("sleep 1000 & (while :; do echo noise; done) & echo the end").run_json();
-    run.expect_status(0);
+/// The command leaves a process behind; its own end is the run's.
+#[track_caller]
+fn expect_end(command: &str) {
+    let run = Project::one(command).run_json();
+    run.expect_status(3).expect_verdict("failed");
     run.check(run.guest_text().contains("the end\n"), "the output is missing");
     let took = run.finished()["durations"]["command_seconds"].as_f64().unwrap();
     run.check(took < 10.0, &format!("the command took {took} s"));
+}
+
+// G4
+#[test]
+fn a_silent_process_that_keeps_the_output_open_does_not_hold_the_end_up() {
+    expect_end("sleep 1000 & echo the end; exit 3");
+}
+
+// G4
+#[test]
+fn a_process_that_writes_for_ever_does_not_hold_the_end_up() {
+    expect_end("(while :; do echo noise; done) & echo the end; exit 3");
+}
+
+// G4
+#[test]
+fn a_process_that_left_the_session_and_writes_for_ever_does_not_hold_the_end_up() {
+    expect_end("setsid -f yes noise; setsid -f yes more >&2; echo the end; exit 3");
+}
+
+// G4
+#[test]
+fn ctrl_c_ends_a_command_that_writes_for_ever() {
+    let project = Project::one("setsid -f yes noise; echo begun; exec yes");
+    let mut running = project.vmtest(["--format", "json"]).start();
+    running.wait_for("begun\\n");
+    let sent = Instant::now();
+    running.signal(Signal::SIGINT);
+    let run = running.finish();
+    run.expect_status(130).expect_verdict("cancelled");
+    run.check(sent.elapsed() < Duration::from_secs(5), &format!("it took {:?}", sent.elapsed()));
 }

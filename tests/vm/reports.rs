@@ -1,7 +1,10 @@
 //! What is written for people, scripts and CI.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::Uid;
 use quick_xml::events::Event;
 use vmtest_tests::{Project, target};
 
@@ -60,6 +63,71 @@ fn a_run_writes_its_junit_report_and_its_logs() {
     assert_eq!(project.read("out/logs/01-good.log"), "from good\n");
     assert_eq!(project.read("out/logs/02-bad.log"), "from bad\n");
     assert!(project.read("out/logs/02-bad.console.log").contains("Linux version"));
+}
+
+// H6
+#[test]
+fn a_report_or_logs_that_cannot_be_written_are_refused_before_anything_runs() {
+    let project = Project::one("true");
+    // Nobody may write to /sys, root neither.
+    let refused = [
+        ("--junit", "/sys/kernel/junit.xml"),
+        ("--junit", "vmtest.toml/junit.xml"),
+        ("--junit", "."),
+        ("--log-dir", "/sys/kernel/logs"),
+        ("--log-dir", "vmtest.toml"),
+    ];
+    for (option, place) in refused {
+        let run = project.vmtest([option, place]).without_machine().run();
+        run.expect_status(78).expect_error_text(place);
+        run.check(run.stdout.is_empty(), "it began");
+    }
+}
+
+// H6
+#[test]
+fn a_report_that_finds_the_disk_full_leaves_the_run_alone_and_the_status_tells() {
+    let project = Project::one("test ! -e fail || exit 3");
+    let run = project.vmtest(["--junit", "/dev/full"]).run();
+    run.expect_status(74).expect_line("PASS").expect_error_text("cannot write the JUnit report /dev/full");
+    // A command that failed is the greater trouble.
+    project.write("fail", "");
+    project.vmtest(["--junit", "/dev/full"]).run().expect_status(3).expect_line("FAILED");
+}
+
+/// A file system with little room; only root can make one.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(place: PathBuf) -> Self {
+        fs::create_dir(&place).unwrap();
+        let options = Some("size=64k,mode=1777");
+        mount(Some("small"), &place, Some("tmpfs"), MsFlags::empty(), options).unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+// H6
+#[test]
+fn a_report_and_logs_that_fill_the_disk_leave_the_run_alone_and_nothing_half_written() {
+    if !Uid::effective().is_root() {
+        println!("only root can mount a small file system: this test does nothing as another user");
+        return;
+    }
+    let project = Project::one("head -c 1000000 /dev/zero | tr '\\0' x; exit 0");
+    let small = Small::mount(project.base().join("small"));
+    let (report, logs) = (small.0.join("junit.xml"), small.0.join("logs"));
+    let run = project.vmtest([Path::new("--junit"), &report]).run();
+    run.expect_status(74).expect_line("PASS").expect_error_text("cannot write the JUnit report");
+    assert_eq!(fs::read_dir(&small.0).unwrap().count(), 0, "something is half written");
+    let run = project.vmtest([Path::new("--log-dir"), &logs]).run();
+    run.expect_status(74).expect_line("PASS").expect_error_text("cannot write the logs");
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn several_targets_exit_with_the_number_that_did_not_pass() {
     run.check(verdicts == ["failed", "passed", "failed"], &format!("{verdicts:?}"));
 }
 
+// G2
 #[test]
 fn a_command_that_kills_itself_was_killed() {
     let run = Project::one("kill -9 $$").run();
@@ -38,6 +39,7 @@ fn a_command_that_segfaults_was_killed() {
     run.expect_line("FAILED").expect_no_line("PASS");
 }
 
+// G1, G2
 #[test]
 fn a_kernel_panic_is_a_kernel_bug_with_its_title() {
     let run = Project::one("echo c >/proc/sysrq-trigger").run_json();

@@ -65,18 +65,20 @@ impl Children {
     }
 }
 
-/// Starts qemu-ga on its port. It is needed until the job is there; what happens to it later does not matter.
+/// Starts qemu-ga on its port. It is needed until the job is there; later it only tells that the guest is alive.
 pub(crate) fn start_agent(port: &Path) -> Result<()> {
     let program = fs::read_to_string(AGENT_PROGRAM).saying("cannot read the agent's path")?;
     // State and pid file directories differ by distribution (danobi/vmtest#101).
-    Command::new(&program)
+    let child = Command::new(&program)
         .args(["--method", "virtio-serial", "--statedir", JOB_DIR, "--pidfile", "/job/agent.pid", "--path"])
         .arg(port)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
         .spawn()
-        .map(drop)
-        .saying(format_args!("cannot start the guest agent {program}"))
+        .saying(format_args!("cannot start the guest agent {program}"))?;
+    // A guest without memory must still answer. PID 1 itself is never chosen.
+    let _ = fs::write(format!("/proc/{}/oom_score_adj", child.id()), "-1000");
+    Ok(())
 }
 
 fn signal_number(signal: Signal) -> i32 {

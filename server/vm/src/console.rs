@@ -8,6 +8,7 @@ mod splat;
 
 use std::collections::VecDeque;
 
+pub(crate) use self::bug::told_by_taint;
 pub use self::bug::{BugKind, KernelBug};
 use self::line::Lines;
 use self::splat::Detector;
@@ -50,6 +51,7 @@ pub struct Console {
     cause: Option<&'static str>,
     is_image: bool,
     nothing_boots: bool,
+    halted: bool,
 }
 
 impl Console {
@@ -94,6 +96,7 @@ impl Console {
                     // The first is the cause of any other.
                     self.fatal.get_or_insert_with(|| words.to_owned());
                 }
+                self.halted |= line.is_stamped() && message == HALTED;
                 let own: &[_] = if self.is_image { &IMAGE_CAUSES } else { &KERNEL_CAUSES };
                 self.cause = self.cause.or_else(|| likely_cause(message, own));
                 // The firmware says so before anybody else could; later it is anybody's text.
@@ -125,6 +128,11 @@ impl Console {
     /// Whether an image's firmware found nothing to start on it.
     pub fn nothing_boots(&self) -> bool {
         self.nothing_boots
+    }
+
+    /// Whether the kernel stopped all processors, as it seems: anybody can write such a line.
+    pub fn halted(&self) -> bool {
+        self.halted
     }
 
     /// The first bug that the kernel reported, complete or not.
@@ -168,6 +176,9 @@ impl Console {
         self.cause.or((self.heard < Heard::Kernel && self.fatal.is_none()).then_some(silent))
     }
 }
+
+/// What the kernel says last when it was told to halt. The machine stays on.
+const HALTED: &str = "reboot: System halted";
 
 /// What `SeaBIOS` and OVMF say when there is nothing that they could start.
 const NOTHING_BOOTS: [&str; 2] = ["No bootable device", "No bootable option or device was found"];

@@ -40,8 +40,8 @@ pub(crate) enum Sign {
     Console(Alarms),
     /// The agent answers.
     Answered,
-    /// The guest does not answer, asked after a panic on its console.
-    Dead,
+    /// The guest does not answer, asked after its console had shown this.
+    Dead(Alarms),
     /// The agent could not have the command started; one sentence.
     NotStarted(String),
     /// Word of the command.

@@ -221,6 +221,8 @@ pub(crate) struct Alarms {
     pub(crate) bug: bool,
     /// The kernel stopped for good, as it seems: any program can write such a line.
     pub(crate) panic: bool,
+    /// It stopped all processors, as it seems likewise.
+    pub(crate) halted: bool,
     /// The firmware found nothing to start.
     pub(crate) nothing_boots: bool,
 }
@@ -537,12 +539,12 @@ async fn listen(
         let (found, seen) = {
             let mut console = console.lock().expect("no holder panics");
             let found = if count == 0 { console.finish() } else { console.push(&buffer[..count]) };
-            (found, (console.heard(), console.nothing_boots()))
+            (found, (console.heard(), console.nothing_boots(), console.halted()))
         };
         stream::note_progress(&progress);
         alarms.send_if_modified(|alarms| {
             let before = *alarms;
-            (alarms.heard, alarms.nothing_boots) = seen;
+            (alarms.heard, alarms.nothing_boots, alarms.halted) = seen;
             for event in &found {
                 let ConsoleEvent::Bug(bug) = event else { continue };
                 alarms.bug = true;

@@ -344,7 +344,7 @@ impl Run<'_> {
                         Sign::Monitor(event)
                     }
                     Ok(()) = alarms.changed() => Sign::Console(*alarms.borrow_and_update()),
-                    true = &mut question => Sign::Dead,
+                    true = &mut question => Sign::Dead(*alarms.borrow()),
                     () = clock.expired() => Sign::LimitOver,
                 };
                 match decide::while_running(sign, clock.end()) {

@@ -29,7 +29,7 @@ use nix::unistd::Pid;
 
 pub use children::start;
 pub use files::Files;
-pub use processes::{MARK, Process, processes};
+pub use processes::{MARK, Process, peak_memory, processes};
 
 /// How long something may be there after `vmtest`: the promise is 1 s, the rest is for a machine with other work.
 pub const GRACE: Duration = Duration::from_secs(2);

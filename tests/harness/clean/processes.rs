@@ -23,6 +23,13 @@ pub fn processes(mark: &str, started: i32) -> Vec<Process> {
     all().filter(is_of_run).collect()
 }
 
+/// The most memory that a process has had so far, in bytes; 0 when it is gone.
+pub fn peak_memory(pid: nix::unistd::Pid) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) << 10
+}
+
 /// Every process of this machine.
 pub(super) fn all() -> impl Iterator<Item = Process> {
     let entries = fs::read_dir("/proc").expect("there is a /proc");

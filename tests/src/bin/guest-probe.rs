@@ -1,8 +1,10 @@
 //! Runs inside the guest, for tests that need more than a shell.
 
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::reboot::{RebootMode, reboot};
 use vmtest_tests::pattern::Pattern;
 
@@ -11,11 +13,14 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["pattern", mebibytes] => pattern(mebibytes.parse().expect("a number")),
+        ["line", mebibytes] => line(mebibytes.parse().expect("a number")),
+        ["flood", mebibytes] => flood(mebibytes.parse().expect("a number")),
         ["segfault"] => segfault(),
         ["bpf"] => bpf(),
         ["poweroff"] => end_machine(RebootMode::RB_POWER_OFF),
         ["reboot"] => end_machine(RebootMode::RB_AUTOBOOT),
-        _ => panic!("guest-probe pattern MIB|segfault|bpf|poweroff|reboot"),
+        ["halt"] => end_machine(RebootMode::RB_HALT_SYSTEM),
+        _ => panic!("guest-probe pattern MIB|line MIB|flood MIB|segfault|bpf|poweroff|reboot|halt"),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,6 +41,39 @@ fn pattern(mebibytes: usize) -> io::Result<()> {
         out.write_all(&piece)?;
     }
     out.flush()
+}
+
+/// Writes so much without a line break.
+fn line(mebibytes: usize) -> io::Result<()> {
+    let piece = vec![b'x'; 1 << 20];
+    let mut out = io::stdout().lock();
+    for _ in 0..mebibytes {
+        out.write_all(&piece)?;
+    }
+    out.flush()
+}
+
+/// Writes so much, and leaves the file `blocked` once nobody has taken any of it for two seconds: in it, how much was taken.
+fn flood(mebibytes: usize) -> io::Result<()> {
+    const NOBODY: u16 = 2000;
+    let stdout = io::stdout();
+    let all = mebibytes << 20;
+    let (mut taken, mut is_told) = (0, false);
+    // Smaller than what a pipe holds: one that is ready takes all of it.
+    let piece = [b"flood\n".repeat(512), vec![b'\n'; 1024]].concat();
+    while taken < all {
+        let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut ready, NOBODY)? == 0 {
+            if !is_told {
+                std::fs::write("blocked.part", taken.to_string())?;
+                std::fs::rename("blocked.part", "blocked")?;
+                is_told = true;
+            }
+            continue;
+        }
+        taken += nix::unistd::write(&stdout, &piece)?;
+    }
+    Ok(())
 }
 
 /// Ends as a program with a wild pointer does.

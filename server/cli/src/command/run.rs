@@ -207,6 +207,9 @@ fn listeners(
         writes: "to standard output".to_owned(),
         on_failure: OnFailure::CancelRun,
     });
+    // Behind the one that has made the terminal raw.
+    #[cfg(debug_assertions)]
+    listeners.extend(crate::reporter::fault::listener());
     if let Some((logs, on_failure)) = outputs.logs {
         listeners.push(Listener { reporter: Box::new(logs), writes: "the logs".to_owned(), on_failure });
     }

@@ -1,5 +1,7 @@
 //! What becomes of a run's events: each listener is one [`Reporter`], and every one sees every event.
 
+#[cfg(debug_assertions)]
+pub(crate) mod fault;
 pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod junit;

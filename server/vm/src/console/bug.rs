@@ -11,6 +11,24 @@ pub struct KernelBug {
     pub kind: BugKind,
 }
 
+// Bits of `/proc/sys/kernel/tainted`.
+const BAD_PAGE: u64 = 1 << 5;
+const DIED: u64 = 1 << 7;
+const WARNED: u64 = 1 << 9;
+const SOFT_LOCKUP: u64 = 1 << 14;
+
+/// What the taint flags that came while the command ran tell by themselves: the report of such a bug may be missing on the
+/// console, or be hidden in text of a program's that looks like another.
+pub(crate) fn told_by_taint(tainted_before: u64, tainted_after: u64) -> Option<&'static str> {
+    let new = tainted_after & !tainted_before;
+    let told = [
+        (DIED, "the kernel has died in a function of its own (taint flag D)"),
+        (BAD_PAGE, "the kernel has found its memory damaged or misused (taint flag B)"),
+        (SOFT_LOCKUP, "a processor did not come back from the kernel (taint flag L)"),
+    ];
+    told.into_iter().find(|(flag, _)| new & flag != 0).map(|(_, words)| words)
+}
+
 /// What kind of bug the kernel reported. A plain `WARNING: CPU: …` is none: kernels under test warn on purpose, and who
 /// thinks otherwise boots with `panic_on_warn=1`, which makes each a [`BugKind::Panic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,10 +59,6 @@ impl BugKind {
     /// The bits in `/proc/sys/kernel/tainted` of which such a bug sets at least one
     /// (Documentation/admin-guide/tainted-kernels.rst); 0 where it sets none.
     pub fn taint(self) -> u64 {
-        const BAD_PAGE: u64 = 1 << 5;
-        const DIED: u64 = 1 << 7;
-        const WARNED: u64 = 1 << 9;
-        const SOFT_LOCKUP: u64 = 1 << 14;
         match self {
             Self::Oops => DIED,
             Self::Memory | Self::BadPage => BAD_PAGE,

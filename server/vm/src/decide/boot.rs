@@ -109,7 +109,7 @@ pub(crate) fn while_booting(sign: Sign, watched: &Watched) -> Step<BootEnd> {
         Sign::Console(alarms) if alarms.bug => BootEnd::KernelBug,
         Sign::Console(alarms) if alarms.nothing_boots => BootEnd::NothingBoots,
         // The command is not there yet: whatever speaks of it, QEMU's end or a limit will say more.
-        Sign::Console(_) | Sign::Dead | Sign::NotStarted(_) | Sign::Command(_) => return Step::GoOn,
+        Sign::Console(_) | Sign::Dead(_) | Sign::NotStarted(_) | Sign::Command(_) => return Step::GoOn,
     })
 }
 

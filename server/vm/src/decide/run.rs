@@ -6,7 +6,7 @@ use std::time::Duration;
 use vmtest_guest::wire::{Exit, ExitStatus};
 
 use super::{DISK_FAILED, MORE_SPACE, Report, Sign, Step};
-use crate::console::KernelBug;
+use crate::console::{KernelBug, told_by_taint};
 use crate::qemu::monitor::MonitorEvent;
 use crate::stream::Control;
 use crate::verdict::Verdict;
@@ -30,6 +30,8 @@ pub(crate) enum RunEnd {
     Restarted,
     /// The kernel reports a panic, and the guest does not answer.
     Panicked,
+    /// The kernel says that it stopped all processors, and the guest does not answer.
+    Halted,
     /// The host did not take what the guest wrote to its disk, for this reason.
     DiskFailed(String),
     /// The user stopped it.
@@ -47,6 +49,7 @@ impl fmt::Display for RunEnd {
             }
             Self::Restarted => f.write_str("the guest restarted"),
             Self::Panicked => f.write_str("the kernel panicked"),
+            Self::Halted => f.write_str("the guest halted"),
             Self::DiskFailed(why) => write!(f, "{DISK_FAILED}: {why}"),
             Self::Cancelled => f.write_str("it was cancelled"),
         }
@@ -60,7 +63,8 @@ pub(crate) fn while_running(sign: Sign, limit_over: RunEnd) -> Step<RunEnd> {
         Sign::LimitOver => limit_over,
         Sign::QemuEnded(how) => RunEnd::Died(how),
         Sign::Unreachable(why) => RunEnd::Unreachable(why),
-        Sign::Dead => RunEnd::Panicked,
+        Sign::Dead(alarms) if alarms.panic => RunEnd::Panicked,
+        Sign::Dead(_) => RunEnd::Halted,
         Sign::NotStarted(sentence) | Sign::Command(Control::Failed(sentence)) => {
             RunEnd::SetupFailed(sentence)
         }
@@ -72,8 +76,8 @@ pub(crate) fn while_running(sign: Sign, limit_over: RunEnd) -> Step<RunEnd> {
         Sign::Monitor(MonitorEvent::Stopped | MonitorEvent::Shutdown(_) | MonitorEvent::Migrated(_)) => {
             return Step::GoOn;
         }
-        // A panic on the console may be anybody's text: a guest that still answers has none.
-        Sign::Console(alarms) if alarms.panic => return Step::Ask,
+        // A panic or a halt on the console may be anybody's text: a guest that still answers has none.
+        Sign::Console(alarms) if alarms.panic || alarms.halted => return Step::Ask,
         // A command need not say anything, for as long as it may run.
         Sign::Console(_) | Sign::Answered | Sign::AcceleratorFailed | Sign::Silent | Sign::Stalled => {
             return Step::GoOn;
@@ -91,6 +95,7 @@ pub(crate) fn was_resumed_in_vain(end: &RunEnd, began: bool) -> bool {
         | RunEnd::TimedOut(_)
         | RunEnd::Restarted
         | RunEnd::Panicked
+        | RunEnd::Halted
         | RunEnd::DiskFailed(_)
         | RunEnd::Cancelled => false,
     }
@@ -114,6 +119,12 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
     let mut believed = report.bugs.iter().filter(|bug| fail_on_kernel_bug && is_believed(bug, end));
     if let Some(bug) = believed.next() {
         return Verdict::KernelBug { title: bug.title.clone() };
+    }
+    if let RunEnd::Ended(exit) = end
+        && let Some(words) = told_by_taint(exit.tainted_before, exit.tainted_after)
+        && fail_on_kernel_bug
+    {
+        return Verdict::KernelBug { title: words.to_owned() };
     }
     match end {
         RunEnd::Ended(exit) => match exit.status {
@@ -145,6 +156,9 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
         RunEnd::Panicked => {
             let title = report.bugs.first().map_or("its kernel panicked", |bug| bug.title.as_str());
             Verdict::Lost(report.failure(format!("the guest died: {title}"), None))
+        }
+        RunEnd::Halted => {
+            Verdict::Lost(report.failure("the guest halted before the command ended".to_owned(), None))
         }
         RunEnd::DiskFailed(why) => {
             Verdict::Lost(report.failure(format!("{DISK_FAILED}: {why}"), Some(MORE_SPACE)))

@@ -44,6 +44,7 @@ fn ends() -> Vec<RunEnd> {
         RunEnd::Unreachable("gone".to_owned()),
         RunEnd::Restarted,
         RunEnd::Panicked,
+        RunEnd::Halted,
         RunEnd::DiskFailed("no space".to_owned()),
         RunEnd::Cancelled,
     ]
@@ -55,7 +56,7 @@ const OOPS: u64 = 1 << 7;
 fn only_an_exit_with_status_0_passes() {
     let statuses: Vec<u8> =
         ends().iter().map(|end| verdict(end, &Report::default(), true).exit_status()).collect();
-    assert_eq!(statuses, [0, 7, 139, 69, 69, 124, 69, 69, 69, 69, 69, 130]);
+    assert_eq!(statuses, [0, 7, 139, 69, 69, 124, 69, 69, 69, 69, 69, 69, 130]);
 }
 
 #[test]
@@ -84,6 +85,25 @@ fn text_that_looks_like_an_oops_fails_no_command_when_the_kernel_is_not_tainted(
 fn a_joke_before_a_real_bug_does_not_hide_it() {
     let report = Report { bugs: vec![bug(BugKind::Panic), bug(BugKind::Oops)], ..Report::default() };
     assert_eq!(verdict(&ended(ExitStatus::Code(0), OOPS), &report, true).exit_status(), 70);
+}
+
+#[test]
+fn a_flag_that_only_a_bug_sets_tells_of_one_whatever_the_console_shows() {
+    let joke = Report { bugs: vec![bug(BugKind::Panic)], ..Report::default() };
+    for report in [Report::default(), joke] {
+        for (flag, status) in [(OOPS, 70), (1 << 5, 70), (1 << 14, 70), (1 << 9, 0), (1 << 13, 0)] {
+            let end = ended(ExitStatus::Code(0), flag);
+            assert_eq!(verdict(&end, &report, true).exit_status(), status, "{flag}");
+            assert_eq!(verdict(&end, &report, false).exit_status(), 0, "{flag}");
+        }
+    }
+}
+
+#[test]
+fn a_flag_from_before_the_command_is_none_of_its() {
+    let RunEnd::Ended(exit) = ended(ExitStatus::Code(0), OOPS) else { unreachable!("as it is made") };
+    let end = RunEnd::Ended(Exit { tainted_before: OOPS, ..exit });
+    assert_eq!(verdict(&end, &Report::default(), true), Verdict::Passed);
 }
 
 #[test]
@@ -204,7 +224,9 @@ fn every_sign() -> Vec<(Sign, [&'static str; 3])> {
         (alarms(|alarms| (alarms.bug, alarms.panic) = (true, true)), ["boot failed 69", "ask", "ask"]),
         (alarms(|alarms| alarms.nothing_boots = true), ["boot failed 69", "go on", "go on"]),
         (Sign::Answered, ["next", "go on", "go on"]),
-        (Sign::Dead, ["go on", "lost 69", "lost 69"]),
+        (alarms(|alarms| alarms.halted = true), ["go on", "ask", "ask"]),
+        (Sign::Dead(Alarms { panic: true, ..Alarms::default() }), ["go on", "lost 69", "lost 69"]),
+        (Sign::Dead(Alarms { halted: true, ..Alarms::default() }), ["go on", "lost 69", "lost 69"]),
         (Sign::NotStarted(text()), ["go on", "boot failed 69", "boot failed 69"]),
         (Sign::Command(Control::Failed(text())), ["go on", "boot failed 69", "boot failed 69"]),
         (Sign::Command(Control::Started), ["go on", "next", "next"]),

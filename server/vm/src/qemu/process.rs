@@ -202,6 +202,13 @@ pub(crate) async fn output(
     cancel: &CancellationToken,
 ) -> io::Result<Output> {
     priority.give(&mut command);
+    // SAFETY: between fork and exec only a system call is made; nothing allocates or takes a lock.
+    unsafe {
+        command.pre_exec(|| {
+            close_inherited();
+            Ok(())
+        });
+    }
     let mut command = Command::from(command);
     command.kill_on_drop(true);
     tokio::select! {
@@ -232,10 +239,7 @@ fn tie_to_us(command: &mut Command, descriptors: Vec<RawFd>) {
         if nix::unistd::getppid() != parent {
             return Err(io::Error::from(nix::errno::Errno::ESRCH));
         }
-        // Some came from whoever started us, without close-on-exec. Before Linux 5.11 the call is not there, and ours
-        // have the flag anyway.
-        // SAFETY: the system call touches nothing but this process's descriptor flags.
-        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+        close_inherited();
         for fd in &descriptors {
             // SAFETY: the caller keeps these descriptors open, and F_SETFD takes a plain number.
             if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } < 0 {
@@ -256,6 +260,13 @@ fn forbid_devices() -> io::Result<()> {
     // SAFETY: the call takes plain numbers and changes nothing but what this process may do.
     unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_MKNOD, 0, 0, 0) };
     Ok(())
+}
+
+/// Has the next program start without the descriptors that came from whoever started us. Before Linux 5.11 the call is not
+/// there, and ours have the flag anyway.
+fn close_inherited() {
+    // SAFETY: the system call touches nothing but this process's descriptor flags.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
 impl OwnMounts {
@@ -367,6 +378,18 @@ mod tests {
     async fn what_lets_others_go_first_is_as_nice_as_can_be_with_all_that_it_starts() {
         assert_eq!(said(NICE, Priority::Low).await, "19");
         assert_ne!(said(NICE, Priority::Normal).await, "19");
+    }
+
+    // H7
+    #[tokio::test]
+    async fn a_program_that_is_soon_done_inherits_nothing_either() {
+        let foreign = tempfile::tempfile().unwrap();
+        let number = nix::fcntl::fcntl(&foreign, nix::fcntl::FcntlArg::F_DUPFD(100)).unwrap();
+        assert_eq!(
+            said(&format!("test -e /proc/self/fd/{number} || echo none"), Priority::Normal).await,
+            "none"
+        );
+        nix::unistd::close(number).unwrap();
     }
 
     #[tokio::test]
