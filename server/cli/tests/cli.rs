@@ -315,3 +315,59 @@ fn a_state_directory_that_cannot_be_written_changes_nothing() {
     let ran = run(&folder, &["-f", "one"]);
     assert_eq!(ran.status, Some(69), "{}", ran.err);
 }
+
+/// So many targets, in a file of a line for each key.
+fn targets(count: usize, name: &str) -> String {
+    format!("[[target]]\nname='{name}'\nkernel='k'\ncommand='c'\n").repeat(count)
+}
+
+// U2
+#[test]
+fn a_file_with_a_hundred_thousand_targets_is_refused_by_its_size() {
+    let folder = project(&targets(100_000, "t"));
+    for arguments in [&["list"][..], &["-f", "x"], &["check"]] {
+        let ran = run(&folder, arguments);
+        assert_eq!(ran.status, Some(78), "{arguments:?}");
+        assert!(ran.err.contains("more than 1 MiB") && ran.err.contains("vmtest.toml"), "{}", ran.err);
+    }
+}
+
+/// The fastest of three: the others met with other work of the computer.
+fn time(folder: &TempDir, arguments: &[&str]) -> std::time::Duration {
+    let look = |_| {
+        let started = std::time::Instant::now();
+        let ran = run(folder, arguments);
+        assert_eq!(ran.status, Some(0), "{}", ran.err);
+        started.elapsed()
+    };
+    (0..3).map(look).min().unwrap()
+}
+
+/// Four times as much takes less than ten times as long. What is quadratic takes sixteen times as long.
+#[track_caller]
+fn expect_linear(text: impl Fn(usize) -> String, arguments: &[&str]) {
+    let [small, large] = [1, 4].map(|times| time(&project(&text(times)), arguments));
+    assert!(
+        large < small * 10 + std::time::Duration::from_millis(200),
+        "{arguments:?}: {small:?}, {large:?}"
+    );
+}
+
+// U2
+#[test]
+fn as_many_targets_as_a_file_may_have_are_listed_and_chosen_in_linear_time() {
+    let text = |times| targets(times * 5_000, "t");
+    assert!(text(4).len() < 1 << 20);
+    expect_linear(text, &["list"]);
+    expect_linear(text, &["list", "-f", "^t$"]);
+}
+
+/// An expression that looks back would try every way to cut the name into pieces, and not come to an end.
+// U2
+#[test]
+fn a_hostile_filter_takes_linear_time() {
+    let text = |times| targets(1, &"a".repeat(times * 20_000)) + &targets(1, "aab");
+    for filter in ["^(a+)+b$", "^(a|a)*b$", "^(a|aa)+b$", "^(.*a){2}b$"] {
+        expect_linear(text, &["list", "-f", filter]);
+    }
+}

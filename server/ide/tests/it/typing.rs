@@ -213,3 +213,37 @@ fn any_text_can_be_asked_anywhere_and_is_formatted_to_what_it_says() {
         }
     });
 }
+
+/// Parsers recurse, and a stack that overflows takes the server with it.
+// L5
+#[test]
+fn nothing_is_long_enough_to_overflow_the_stack() {
+    let machine = Surroundings::default();
+    for length in [3_000, 30_000, 300_000] {
+        for (start, piece, end) in [
+            ("x = ", "1", ""),
+            ("x = 1.", "1", ""),
+            ("x = 1e", "1", ""),
+            ("x = 0x", "f", ""),
+            ("x = 1", "_1", ""),
+            ("x = 2020-01-01T00:00:00.", "1", ""),
+            ("", "a", " = 1"),
+            ("x = ", "a", ""),
+            ("x = \"", "a", ""),
+            ("x = \"", "a", "\""),
+            ("x = '", "a", "'"),
+            ("x = \"\"\"", "a\n", "\"\"\""),
+            ("x = \"", "\\n", "\""),
+            ("", "\"", ""),
+            ("x = ", "'", ""),
+            ("#", "ü", ""),
+            ("x =", " ", "1"),
+            ("", "\n", ""),
+        ] {
+            let text = format!("[[target]]\n{start}{}{end}\n", piece.repeat(length / piece.len()));
+            let analysis = analysis(&text);
+            whole(&analysis, &machine);
+            analysis.format();
+        }
+    }
+}
