@@ -85,6 +85,7 @@ const PIECES: [&str; 24] = [
     "😀",
 ];
 
+// L2
 #[test]
 fn bytes_that_mean_nothing_neither_hang_nor_end_the_server() {
     let mut dice = Dice::new(11);
@@ -109,6 +110,7 @@ fn bytes_that_mean_nothing_neither_hang_nor_end_the_server() {
     client.ended();
 }
 
+// L2
 #[test]
 fn bodies_that_mean_nothing_neither_hang_nor_end_the_server() {
     let mut dice = Dice::new(12);
@@ -143,6 +145,7 @@ fn bodies_that_mean_nothing_neither_hang_nor_end_the_server() {
     client.ended();
 }
 
+// L2 L4
 #[test]
 fn sessions_in_disorder_neither_hang_nor_end_the_server() {
     let mut dice = Dice::new(13);

@@ -158,6 +158,7 @@ mod tests {
         }
     }
 
+    // L2
     #[tokio::test]
     async fn impossible_lengths_are_told_once_and_the_next_message_is_read() {
         for length in ["-1", "x", "", "1.5", "99999999999", "99999999999999999999999"] {
@@ -167,6 +168,7 @@ mod tests {
         }
     }
 
+    // L2
     #[tokio::test]
     async fn two_lengths_must_agree() {
         let same = b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}";
@@ -175,6 +177,7 @@ mod tests {
         assert_eq!(frames(other).await, [Frame::Broken("two Content-Lengths")]);
     }
 
+    // L2
     #[tokio::test]
     async fn a_message_without_a_length_is_told() {
         let bytes = b"Content-Type: x\r\n\r\n{}Content-Length: 1\r\n\r\n1";

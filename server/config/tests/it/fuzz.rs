@@ -275,6 +275,7 @@ fn a_few_seconds_of_ever_new_mutations_never_panic() {
     assert!(round > 0);
 }
 
+// L5
 #[test]
 fn hostile_files_take_linear_time() {
     // Generous: each is below a second even in a debug build, and would take minutes if it were quadratic.

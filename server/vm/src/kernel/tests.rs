@@ -168,6 +168,7 @@ fn an_arm_image_is_read_for_an_arm_guest() {
     assert_eq!((kernel.format, kernel.release.as_str()), (Format::Image, RELEASE));
 }
 
+// U2
 #[test]
 fn every_file_that_is_no_kernel_is_refused_with_a_cure() {
     refused(&[], "gone", &["no such file", "vmtest.toml"]);
@@ -182,6 +183,7 @@ fn every_file_that_is_no_kernel_is_refused_with_a_cure() {
     refused(&[("k", &[disk, vec![0; 4096]].concat())], "k", &["disk image", "`image`"]);
 }
 
+// U2
 #[test]
 fn a_kernel_that_is_cut_off_is_refused() {
     let whole = bzimage(RELEASE, &[7; 4096]);
@@ -192,6 +194,7 @@ fn a_kernel_that_is_cut_off_is_refused() {
     refused(&[("k", &elf[..40])], "k", &["cut off"]);
 }
 
+// U2
 #[test]
 fn a_file_of_4_gb_is_refused_without_being_read() {
     let dir = tree(&[("k", b"\0\0\0\0")]);

@@ -207,6 +207,7 @@ fn where_nothing_tells_a_feature_is_taken_as_present() {
     assert_eq!(missing.unwrap_err().config_names(), ["CONFIG_BLK_DEV_INITRD"]);
 }
 
+// U2
 #[test]
 fn modules_that_depend_on_each_other_are_refused_with_their_circle() {
     let dir = installed(&[("overlay.ko", "a", ""), ("a.ko", "b", ""), ("b.ko", "overlay", "")], None);
