@@ -35,12 +35,14 @@ fn cases_of(line: &str) -> Vec<String> {
 
 /// The name of the test that a line begins, in Rust, Lua or TypeScript.
 fn test_of(line: &str) -> Option<String> {
-    let line = line.trim_start();
-    let line = line.strip_prefix("async ").unwrap_or(line);
+    let mut line = line.trim_start();
+    for word in ["void ", "await ", "async "] {
+        line = line.strip_prefix(word).unwrap_or(line);
+    }
     if let Some(rest) = line.strip_prefix("fn ") {
         return rest.split('(').next().map(str::to_owned);
     }
-    let rest = ["test(", "it("].iter().find_map(|start| line.strip_prefix(start))?;
+    let rest = ["test((", "test(", "it(", "step("].iter().find_map(|start| line.strip_prefix(start))?;
     let quote = rest.chars().next().filter(|quote| ['\'', '"', '`'].contains(quote))?;
     rest[1..].split(quote).next().map(str::to_owned)
 }

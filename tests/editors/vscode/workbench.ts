@@ -182,11 +182,11 @@ async function step(name: string, work: () => Promise<void>): Promise<void> {
 
 let failure: unknown;
 try {
+  // E2
   await step('a folder that is not trusted has lenses', async () => {
     await lens('Run in VM').nth(1).waitFor();
     await lens('Run all').waitFor();
     await lens('Shell').first().waitFor();
-    // E2
     noMark();
   });
 
