@@ -10,12 +10,14 @@ export VMTEST_KERNELS := $(KERNELS)
 export VMTEST_NEWER_QEMU := $(CURDIR)/target/qemu/newer
 export VMTEST_IMAGES := $(CURDIR)/target/images
 
-.PHONY: help demo test check unit e2e e2e-user e2e-neovim e2e-vscode bench bench-docs vsix build clean
+.PHONY: help demo test check unit fuzz e2e e2e-user e2e-neovim e2e-vscode bench bench-docs vsix build clean
 
 help:
 	@echo "make demo    run examples/vmtest.toml under a stock kernel"
 	@echo "make test    check, unit tests, end-to-end tests in real virtual machines and real editors"
 	@echo "make check   formatters, clippy, documentation; types and lints of the editors' plugins"
+	@echo "make fuzz    every fuzzer for ten minutes, two at a time on two processors; FUZZ_SECONDS=60 for one minute each;"
+	@echo "             what they find is put into tests/fuzz/corpus"
 	@echo "make vsix    the VS Code extension as a package for this platform, with vmtest inside"
 	@echo "make bench   runs beside the bare boot of their kernel, files beside plain 9p, and more, into target/bench/results.json;"
 	@echo "             the language server beside tombi, if that is on PATH. Some minutes with KVM, up to an hour under"
@@ -50,6 +52,16 @@ check:
 unit:
 	scripts/setup.sh test
 	cargo test --workspace --exclude vmtest-tests
+
+# The fuzzers of `make unit` for longer, on other inputs each day. They are the tests that are named `any_…`.
+FUZZ_SECONDS := 600
+FUZZ_SEED := $(shell date +%Y%m%d)
+fuzz:
+	scripts/setup.sh test
+	cargo build --profile fuzz -p vmtest
+	VMTEST_BIN=$(TARGET)/fuzz/vmtest VMTEST_FUZZ_SECONDS=$(FUZZ_SECONDS) VMTEST_FUZZ_SEED=$(FUZZ_SEED) \
+		cargo test --profile fuzz --no-fail-fast --workspace --lib --test it --test lsp -- ::any_
+	@git status --short tests/fuzz/corpus
 
 e2e:
 	scripts/setup.sh test

@@ -39,6 +39,12 @@ fn what_vmtest_finds_wrong_is_said_before_anything_boots() {
 }
 
 #[test]
+fn what_an_untrusted_change_must_not_have_is_refused() {
+    let url = [("kernel_url", "https://example.org/k"), ("command", "true"), ("untrusted", "true")];
+    refused("", &url).outcome.unwrap().expect_error_text("makes this machine ask any server");
+}
+
+#[test]
 fn a_kernel_may_be_a_url_as_in_the_known_action() {
     // A scheme that vmtest refuses: the message tells which key got it.
     for (input, key) in [("kernel", "kernel_url"), ("kernel_url", "kernel_url"), ("image", "image_url")] {

@@ -1,9 +1,7 @@
 //! Commands and files that the documents show.
 
-use std::process::Command;
-
 use vmtest_tests::Project;
-use vmtest_tests::machine::{self, repository};
+use vmtest_tests::machine::repository;
 
 use crate::page::{Page, documents, read};
 
@@ -27,9 +25,10 @@ fn command_lines() -> Vec<(&'static str, String)> {
 }
 
 fn help(arguments: &[&str]) -> String {
-    let output = Command::new(machine::vmtest()).args(arguments).arg("--help").output().unwrap();
-    assert!(output.status.success(), "vmtest has no {arguments:?}");
-    String::from_utf8(output.stdout).unwrap()
+    let words = arguments.iter().chain(&["--help"]);
+    let run = Project::new("").vmtest(words).without_machine().run();
+    run.check(run.status == Some(0), &format!("vmtest has no {arguments:?}"));
+    run.text()
 }
 
 #[test]

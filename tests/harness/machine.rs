@@ -39,6 +39,11 @@ pub fn vmtest_is_root() -> bool {
     Uid::effective().is_root() && test_user().is_none()
 }
 
+/// The user who runs `vmtest`.
+pub(super) fn user() -> Uid {
+    test_user().map_or_else(Uid::effective, |user| user.uid)
+}
+
 /// A program that the user who runs `vmtest` starts with that user's rights.
 pub(super) fn as_test_user(program: &Path) -> Command {
     let Some(user) = test_user() else { return Command::new(program) };

@@ -5,11 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::clean::Files;
-use super::running::Running;
+use super::running::{LIMIT, Running};
 use super::slots::Permit;
 use super::{Outcome, Pty, machine};
 
@@ -35,7 +35,6 @@ impl Project {
 
     /// Somewhere else.
     pub fn under(parent: &Path, toml: &str) -> Self {
-        machine::check();
         let base = tempfile::Builder::new()
             .prefix("vmtest-e2e-")
             .tempdir_in(parent)
@@ -168,6 +167,8 @@ impl Project {
             leaves: BTreeSet::new(),
             machines: Machines::One,
             inside: Vec::new(),
+            panics: false,
+            limit: LIMIT,
         }
     }
 
@@ -179,10 +180,6 @@ impl Project {
     /// Runs `vmtest --format json` to its end.
     pub fn run_json(&self) -> Outcome {
         self.vmtest(["--format", "json"]).run()
-    }
-
-    pub(super) fn files(&self) -> Files {
-        Files::of(&self.dir)
     }
 }
 
@@ -225,7 +222,10 @@ pub struct Invocation<'p> {
     pub(super) leaves: BTreeSet<PathBuf>,
     /// A program and its first arguments.
     pub(super) inside: Vec<OsString>,
+    pub(super) panics: bool,
     machines: Machines,
+    /// The longest time; when it takes more, it has hung.
+    pub(super) limit: Duration,
 }
 
 impl Invocation<'_> {
@@ -257,6 +257,13 @@ impl Invocation<'_> {
         self
     }
 
+    /// The test makes it panic.
+    #[must_use]
+    pub fn panics(mut self) -> Self {
+        self.panics = true;
+        self
+    }
+
     /// It starts several machines at once, so nothing else may.
     #[must_use]
     pub fn with_many_machines(mut self) -> Self {
@@ -268,6 +275,13 @@ impl Invocation<'_> {
     #[must_use]
     pub fn without_machine(mut self) -> Self {
         self.machines = Machines::None;
+        self
+    }
+
+    /// It may take longer than others.
+    #[must_use]
+    pub fn may_take(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -308,6 +322,9 @@ impl Invocation<'_> {
     }
 
     fn permit(&self) -> Option<Permit> {
+        if self.machines != Machines::None {
+            machine::check();
+        }
         match self.machines {
             Machines::None => None,
             Machines::One => Some(Permit::for_one()),

@@ -12,10 +12,11 @@ use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{Termios, tcgetattr};
 
+use super::clean::ending::Stdout;
 use super::project::Invocation;
 use super::running::{self, Running};
 use super::slots::Permit;
-use super::{Outcome, machine};
+use super::{Outcome, clean, machine};
 
 /// A `vmtest` on a terminal. What the terminal shows is its standard output.
 pub struct Pty {
@@ -33,8 +34,8 @@ impl Pty {
         if let Some(user) = machine::test_user() {
             nix::unistd::fchown(slave.as_fd(), Some(user.uid), None).expect("root may");
         }
-        let mark = running::new_mark();
-        let mut command = running::command(invocation, &mark);
+        let check = running::Check::of(invocation);
+        let mut command = running::command(invocation, &check);
         let copy = || Stdio::from(slave.try_clone().expect("a descriptor can be copied"));
         command.stdin(copy()).stdout(copy()).stderr(copy()).env("TERM", "xterm");
         // As a terminal program starts it: in a session whose terminal this is.
@@ -48,17 +49,16 @@ impl Pty {
         };
         // SAFETY: between fork and exec only system calls are made.
         unsafe { command.pre_exec(take_terminal) };
-        let files = invocation.project.files();
-        let child = command.spawn().expect("vmtest can be started");
+        let child = clean::start(&mut command).expect("vmtest can be started");
         let reader = master.try_clone().expect("a descriptor can be copied");
-        let running = Running::watch(
+        let mut running = Running::follow(
             invocation,
             permit,
-            mark,
-            files,
+            check,
             child,
             [(Box::new(reader), |seen: &mut running::Seen| &mut seen.stdout)],
         );
+        running.check.circumstances.stdout = Stdout::Terminal;
         Self { running, master, slave, before }
     }
 

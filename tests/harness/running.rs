@@ -1,23 +1,24 @@
 //! A run that goes on: what it has written so far, signals to it, its end and what it left.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::clean::{self, Files, Process};
+use super::clean::ending::{self, Circumstances, Stdout};
+use super::clean::{self, Place, Process, Watch};
 use super::project::Invocation;
 use super::slots::Permit;
 use super::{Outcome, machine};
 
-/// Longest time for any run; one that takes more has hung.
+/// Longest time for a run that asks for no other; one that takes more has hung.
 pub const LIMIT: Duration = Duration::from_secs(180);
 
 /// How long after its end something that a run wrote may come.
@@ -39,33 +40,37 @@ pub(super) type Shared = Arc<(Mutex<Seen>, Condvar)>;
 /// A `vmtest` that runs. Dropped before its end, it is killed with all that it started.
 pub struct Running {
     pid: Pid,
-    mark: String,
+    pub(super) check: Check,
     shared: Shared,
     started: Instant,
-    before: Files,
-    invocation: Description,
-    killed: bool,
+    limit: Duration,
+    /// What was started, for who reads why a test failed.
+    words: String,
     finished: bool,
     _permit: Option<Permit>,
 }
 
-/// What is needed of the invocation when it has ended.
-struct Description {
-    words: String,
-    json: bool,
-    base: std::path::PathBuf,
-    dir: std::path::PathBuf,
-    leaves: std::collections::BTreeSet<std::path::PathBuf>,
+/// What a run is held to when it has ended; made before it is started.
+pub(super) struct Check {
+    watch: Watch,
+    pub(super) circumstances: Circumstances,
 }
 
-/// A name that no other run of this machine has.
-pub(super) fn new_mark() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+impl Check {
+    pub(super) fn of(invocation: &Invocation<'_>) -> Self {
+        let watch = Watch::begin(Place {
+            base: invocation.project.base(),
+            empty: vec!["tmp", "run", "home"],
+            strangers: BTreeSet::new(),
+            cache: invocation.project.cache().join("vmtest"),
+            project: Some((invocation.project.dir().to_owned(), invocation.leaves.clone())),
+        });
+        Self { watch, circumstances: circumstances(invocation) }
+    }
 }
 
 /// The command of an invocation, with a controlled environment.
-pub(super) fn command(invocation: &Invocation<'_>, mark: &str) -> Command {
+pub(super) fn command(invocation: &Invocation<'_>, check: &Check) -> Command {
     let vmtest = machine::vmtest();
     let mut words = invocation.inside.iter().map(OsString::as_os_str).chain([vmtest.as_os_str()]);
     let program = words.next().expect("vmtest is one of them");
@@ -83,7 +88,7 @@ pub(super) fn command(invocation: &Invocation<'_>, mark: &str) -> Command {
         .env("XDG_RUNTIME_DIR", base.join("run"))
         .env("XDG_CACHE_HOME", invocation.project.cache())
         .env("TMPDIR", base.join("tmp"))
-        .env(clean::MARK, mark)
+        .env(clean::MARK, check.watch.mark())
         .envs(invocation.env.iter().map(|(name, value)| (name, value)));
     // SAFETY: between fork and exec only system calls are made.
     unsafe { command.pre_exec(hear_signals) };
@@ -99,21 +104,19 @@ fn hear_signals() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Starts an invocation with pipes; its mark, and the files that were there before.
-fn spawn(invocation: &Invocation<'_>) -> (Child, String, Files) {
-    let mark = new_mark();
-    let mut command = command(invocation, &mark);
+/// Starts an invocation with pipes.
+fn spawn(invocation: &Invocation<'_>) -> (Child, Check) {
+    let check = Check::of(invocation);
+    let mut command = command(invocation, &check);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let before = invocation.project.files();
-    let child = command
-        .spawn()
+    let child = clean::start(&mut command)
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", machine::vmtest().display()));
-    (child, mark, before)
+    (child, check)
 }
 
 impl Running {
     pub(super) fn start(invocation: &Invocation<'_>, permit: Option<Permit>) -> Self {
-        let (mut child, mark, before) = spawn(invocation);
+        let (mut child, check) = spawn(invocation);
         let mut stdin = child.stdin.take().expect("it was asked for");
         let bytes = invocation.stdin.clone();
         // A thread, because it may be more than a pipe holds. One that ends early is no fault of the test.
@@ -122,7 +125,7 @@ impl Running {
             (child.stdout.take().expect("as above"), child.stderr.take().expect("as above"));
         let streams: [Stream; 2] =
             [(Box::new(stdout), |seen| &mut seen.stdout), (Box::new(stderr), |seen| &mut seen.stderr)];
-        Self::watch(invocation, permit, mark, before, child, streams)
+        Self::follow(invocation, permit, check, child, streams)
     }
 
     /// The same with standard input and output left to the caller.
@@ -130,19 +133,21 @@ impl Running {
         invocation: &Invocation<'_>,
         permit: Option<Permit>,
     ) -> (Self, ChildStdin, ChildStdout) {
-        let (mut child, mark, before) = spawn(invocation);
+        let (mut child, check) = spawn(invocation);
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).expect("they were asked for");
         let stderr = child.stderr.take().expect("as above");
         let streams: [Stream; 1] = [(Box::new(stderr), |seen| &mut seen.stderr)];
-        (Self::watch(invocation, permit, mark, before, child, streams), stdin, stdout)
+        let mut running = Self::follow(invocation, permit, check, child, streams);
+        // The caller reads what there is of it.
+        running.check.circumstances.stdout = Stdout::Text;
+        (running, stdin, stdout)
     }
 
     /// Follows a child whose streams are given.
-    pub(super) fn watch<const N: usize>(
+    pub(super) fn follow<const N: usize>(
         invocation: &Invocation<'_>,
         permit: Option<Permit>,
-        mark: String,
-        before: Files,
+        check: Check,
         mut child: Child,
         streams: [Stream; N],
     ) -> Self {
@@ -162,21 +167,13 @@ impl Running {
             waiting.1.notify_all();
         });
         let words: Vec<_> = invocation.args.iter().map(|word| word.to_string_lossy()).collect();
-        let invocation = Description {
-            json: words.windows(2).any(|pair| pair == ["--format", "json"]),
-            words: format!("vmtest {}", words.join(" ")),
-            base: invocation.project.base(),
-            dir: invocation.project.dir().to_owned(),
-            leaves: invocation.leaves.clone(),
-        };
         Self {
             pid,
-            mark,
+            check,
             shared,
             started: Instant::now(),
-            before,
-            invocation,
-            killed: false,
+            limit: invocation.limit,
+            words: format!("vmtest {}", words.join(" ")),
             finished: false,
             _permit: permit,
         }
@@ -188,7 +185,7 @@ impl Running {
         let (lock, changed) = &*self.shared;
         let mut seen = lock.lock().expect("no holder panics");
         while !done(&seen) {
-            let left = LIMIT.saturating_sub(self.started.elapsed());
+            let left = self.limit.saturating_sub(self.started.elapsed());
             // A terminal that somebody holds does not end with its program; what was written to it is there soon.
             let left = if seen.status.is_some() { left.min(LAST_WORDS) } else { left };
             let (changed_seen, waited) = changed.wait_timeout(seen, left).expect("no holder panics");
@@ -196,7 +193,7 @@ impl Running {
             let over = seen.status.is_some() && (seen.open_streams == 0 || waited.timed_out());
             if !done(&seen) && (over || waited.timed_out()) {
                 let why = if over { "ended" } else { "hung" };
-                let text = outcome_text(&self.invocation.words, &seen);
+                let text = outcome_text(&self.words, &seen);
                 // A poisoned lock would hide what happened.
                 drop(seen);
                 panic!("the run {why} before {what}\n{text}");
@@ -236,7 +233,7 @@ impl Running {
 
     /// Sends `vmtest` a signal.
     pub fn signal(&mut self, signal: Signal) {
-        self.killed |= signal == Signal::SIGKILL;
+        self.check.circumstances.sent.push(signal);
         let seen = self.shared.0.lock().expect("no holder panics");
         // Until it was waited for, its number is nobody else's.
         if seen.status.is_none() {
@@ -251,7 +248,7 @@ impl Running {
 
     /// The processes that it started and that live.
     pub fn processes(&self) -> Vec<Process> {
-        clean::processes(&self.mark, self.pid.as_raw())
+        self.check.watch.processes(self.pid.as_raw())
     }
 
     /// Its QEMU.
@@ -268,25 +265,21 @@ impl Running {
         self.wait_until("its end", |seen| seen.status.is_some());
     }
 
-    /// Waits for the end and looks at what is left.
+    /// Waits for the end; fails unless the run was [`clean`].
     #[track_caller]
     pub fn finish(mut self) -> Outcome {
         self.wait_for_end();
-        let left = clean::wait_until_gone(&self.mark, self.pid.as_raw());
+        let killed = self.check.circumstances.sent.contains(&Signal::SIGKILL);
+        let left = self.check.watch.end(self.pid.as_raw(), killed);
         if left.is_empty() {
             // With all processes gone, the streams end, too.
             self.wait_until("its streams ended", |seen| seen.open_streams == 0);
         }
         let outcome = self.outcome();
-        for process in &left {
-            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
-        }
         self.finished = true;
-        outcome.check(left.is_empty(), &format!("processes of the run are left: {left:?}"));
-        self.check_files(&outcome);
-        if self.invocation.json && !self.killed {
-            outcome.check_events();
-        }
+        outcome.check(left.is_empty(), &format!("the run left\n  {}", left.join("\n  ")));
+        let problems = ending::problems(&outcome, &self.check.circumstances);
+        outcome.check(problems.is_empty(), &problems.join("\n"));
         outcome
     }
 
@@ -294,24 +287,13 @@ impl Running {
         let mut seen = self.shared.0.lock().expect("no holder panics");
         let status = seen.status.expect("it has ended");
         Outcome {
-            words: self.invocation.words.clone(),
+            words: self.words.clone(),
             stdout: std::mem::take(&mut seen.stdout),
             stderr: std::mem::take(&mut seen.stderr),
             status: status.code(),
             signal: status.signal(),
             elapsed: seen.ended.expect("it has ended") - self.started,
         }
-    }
-
-    #[track_caller]
-    fn check_files(&self, outcome: &Outcome) {
-        let Description { base, dir, leaves, .. } = &self.invocation;
-        for name in ["tmp", "run", "home"] {
-            let files = Files::of(&base.join(name));
-            outcome.check(files.is_empty(), &format!("the run left files in {name}: {files:?}"));
-        }
-        let new = Files::of(dir).new_since(&self.before, leaves);
-        outcome.check(new.is_empty(), &format!("the run left files beside vmtest.toml: {new:?}"));
     }
 }
 
@@ -324,6 +306,24 @@ impl Drop for Running {
         for process in self.processes() {
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
+    }
+}
+
+fn circumstances(invocation: &Invocation<'_>) -> Circumstances {
+    let words = &invocation.args;
+    // A subcommand, which is one only as the first word, has another format.
+    let is_run = words.first().is_none_or(|word| word.to_string_lossy().starts_with('-'));
+    let logs = invocation.project.base().join("state/vmtest/runs");
+    Circumstances {
+        stdout: if is_run && words.windows(2).any(|pair| pair == ["--format", "json"]) {
+            Stdout::Events
+        } else {
+            Stdout::Text
+        },
+        logs: Some((logs.clone(), ending::logs(&logs))),
+        sent: Vec::new(),
+        inside: !invocation.inside.is_empty(),
+        panics: invocation.panics,
     }
 }
 

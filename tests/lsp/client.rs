@@ -9,7 +9,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use vmtest_tests::clean::GRACE;
+use vmtest_tests::clean::descriptors::Descriptors;
+use vmtest_tests::clean::ending::{Ends, problems_of_events};
 use vmtest_tests::{Invocation, Outcome, Project, Running};
+
+use crate::workspace::event;
 
 /// How long anything may take, a boot included; what takes longer has hung.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -27,6 +32,8 @@ pub(crate) struct Client {
     /// Everything that the server has said, in order.
     pub(crate) seen: Vec<Value>,
     next_id: i64,
+    /// What the server had open before the first run.
+    idle: Option<Descriptors>,
     /// Surroundings of a server that needs none in particular; they last until it has ended.
     _project: Option<Project>,
 }
@@ -61,6 +68,7 @@ impl Client {
             messages,
             seen: Vec::new(),
             next_id: 1,
+            idle: None,
             _project: project,
         }
     }
@@ -128,6 +136,9 @@ impl Client {
 
     /// Sends a request and does not wait; returns its id.
     pub(crate) fn ask(&mut self, method: &str, params: Value) -> i64 {
+        if ["vmtest/run", "workspace/executeCommand"].contains(&method) && self.idle.is_none() {
+            self.idle = Some(self.descriptors());
+        }
         let id = self.next_id;
         self.next_id += 1;
         let mut message = json!({ "jsonrpc": "2.0", "id": id, "method": method });
@@ -212,13 +223,37 @@ impl Client {
         let outcome = self.running.take().expect("it ends once").finish();
         let took = started.elapsed();
         outcome.check(took < SOON, &format!("it took {took:?} until everything was gone"));
-        outcome.check(!outcome.error_text().contains("panicked"), "there was a panic");
+        let problems = problems_of_events(self.seen.iter().filter_map(event), Ends::AtMostOne);
+        outcome.check(problems.is_empty(), &problems.join("\n"));
         outcome
     }
 
-    /// Says goodbye as editors do; fails unless the server ends well.
+    fn descriptors(&mut self) -> Descriptors {
+        Descriptors::of(self.running().pid().as_raw())
+    }
+
+    /// Fails unless all runs are over, and the server has no more open than before the first of them.
+    #[track_caller]
+    fn expect_idle(&mut self) {
+        let Some(idle) = self.idle.take() else { return };
+        let problems = problems_of_events(self.seen.iter().filter_map(event), Ends::One);
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+        let deadline = Instant::now() + GRACE;
+        loop {
+            let more = self.descriptors().more_than(&idle);
+            if more.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the server keeps open what runs needed: {more:#?}");
+            // Another process's descriptors give no event to wait for.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Says goodbye as editors do; fails unless the server ends well, and without anything of its runs.
     #[track_caller]
     pub(crate) fn goodbye(mut self) {
+        self.expect_idle();
         self.result("shutdown", Value::Null);
         self.notify("exit", Value::Null);
         self.ended().expect_status(0);

@@ -1,37 +1,15 @@
-//! Anything at all as input: the server answers afterwards, until its input ends. The seeds are fixed; how far into their
-//! sequences a test comes is a matter of time.
+//! Anything at all as input: the server answers afterwards, until its input ends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use vmtest_tests::pattern::Pattern;
+use vmtest_fuzz::{Choices, Fuzzer};
 
 use crate::client::{Client, is_answer};
 
-/// How long each test goes on.
-const TIME: Duration = Duration::from_secs(6);
 /// What the server may ever have in memory, in KiB: what it reads ahead, the longest message, and itself.
 const MOST_MEMORY: u64 = 256 << 10;
 const URI: &str = "file:///nonexistent/vmtest.toml";
-
-/// Choices that are the same every time.
-struct Dice(Pattern);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(Pattern::new(seed))
-    }
-
-    /// A number below `limit`.
-    fn below(&mut self, limit: usize) -> usize {
-        let bytes = self.0.bytes(8);
-        usize::from_le_bytes(bytes.try_into().expect("there are eight")) % limit.max(1)
-    }
-
-    fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
-        &all[self.below(all.len())]
-    }
-}
 
 /// Asks until an answer is heard: what came before may have announced a body, so that the first questions are taken for it.
 #[track_caller]
@@ -85,122 +63,89 @@ const PIECES: [&str; 24] = [
     "😀",
 ];
 
-#[test]
-fn bytes_that_mean_nothing_neither_hang_nor_end_the_server() {
-    let mut dice = Dice::new(11);
-    let mut client = Client::start();
-    let started = Instant::now();
-    while started.elapsed() < TIME {
-        let mut bytes = Vec::new();
-        for _ in 0..=dice.below(30) {
-            match dice.below(4) {
-                0 => {
-                    let count = dice.below(300);
-                    bytes.extend(dice.0.bytes(count));
-                }
-                _ => bytes.extend(dice.of(&PIECES).bytes()),
-            }
-        }
-        client.raw(&bytes);
-        answers(&mut client, &bytes);
-    }
-    uses_little_memory(&mut client);
+/// Tries inputs on one server for all; after a failure on a new one.
+fn on_a_server(fuzzer: Fuzzer, start: fn() -> Client, say: impl Fn(&mut Client, &[u8])) {
+    let mut server = None;
+    fuzzer.one_of(3).run(|input| {
+        let mut client: Client = server.take().unwrap_or_else(start);
+        say(&mut client, input);
+        answers(&mut client, input);
+        uses_little_memory(&mut client);
+        server = Some(client);
+    });
+    let mut client = server.unwrap_or_else(start);
     client.close();
     client.ended();
 }
 
+// L2
 #[test]
-fn bodies_that_mean_nothing_neither_hang_nor_end_the_server() {
-    let mut dice = Dice::new(12);
-    let mut client = Client::ready();
-    let session: Vec<_> = session().iter().map(ToString::to_string).collect();
-    let started = Instant::now();
-    while started.elapsed() < TIME {
-        let mut body = dice.of(&session).clone().into_bytes();
-        for _ in 0..=dice.below(8) {
-            let at = dice.below(body.len());
-            match dice.below(4) {
-                0 => body[at] = dice.below(256) as u8,
-                1 => body.truncate(at),
-                2 => {
-                    let count = dice.below(20);
-                    drop(body.splice(at..at, dice.0.bytes(count)));
-                }
-                _ => {
-                    let end = (at + dice.below(40)).min(body.len());
-                    drop(body.drain(at..end));
-                }
-            }
-            if body.is_empty() {
-                break;
-            }
-        }
-        client.body(&body);
-        answers(&mut client, &body);
-    }
-    uses_little_memory(&mut client);
-    client.close();
-    client.ended();
+fn any_bytes_neither_hang_nor_end_the_server() {
+    let fuzzer = Fuzzer::new("lsp-bytes").pieces(PIECES).longest(8 << 10);
+    on_a_server(fuzzer, Client::start, |client, bytes| client.raw(bytes));
 }
 
+// L2
 #[test]
-fn sessions_in_disorder_neither_hang_nor_end_the_server() {
-    let mut dice = Dice::new(13);
-    let started = Instant::now();
-    while started.elapsed() < TIME {
+fn any_bodies_neither_hang_nor_end_the_server() {
+    let fuzzer = Fuzzer::new("lsp-bodies").pieces(&PIECES[17..]).longest(8 << 10);
+    let fuzzer = session().iter().fold(fuzzer, |fuzzer, message| fuzzer.seed(message.to_string()));
+    on_a_server(fuzzer, Client::ready, Client::body);
+}
+
+// L2
+#[test]
+fn any_disorder_of_messages_neither_hang_nor_end_the_server() {
+    Fuzzer::new("lsp-sessions").one_of(3).run(|input| {
+        let mut choices = Choices::new(input);
         let mut client = Client::start();
-        let mut sent = String::new();
-        for _ in 0..4 {
-            let mut session = session();
-            for _ in 0..dice.below(10) {
-                let (one, other) = (dice.below(session.len()), dice.below(session.len()));
-                match dice.below(4) {
-                    0 => session.swap(one, other),
-                    1 => session.push(session[one].clone()),
-                    _ => mutate(&mut session[one], &mut dice),
-                }
+        let mut session = session();
+        for _ in 0..choices.below(12) {
+            let (one, other) = (choices.below(session.len()), choices.below(session.len()));
+            match choices.below(4) {
+                0 => session.swap(one, other),
+                1 => session.push(session[one].clone()),
+                _ => mutate(&mut session[one], &mut choices),
             }
-            for message in &session {
-                client.send(message);
-                sent.push_str(&message.to_string());
-                sent.push('\n');
-            }
-            answers(&mut client, sent.as_bytes());
         }
+        for message in &session {
+            client.send(message);
+        }
+        answers(&mut client, input);
         uses_little_memory(&mut client);
         client.close();
         client.ended();
-    }
+    });
 }
 
 /// Changes something somewhere in a value.
-fn mutate(value: &mut Value, dice: &mut Dice) {
+fn mutate(value: &mut Value, choices: &mut Choices<'_>) {
     let count = match value {
         Value::Array(items) => items.len(),
         Value::Object(fields) => fields.len(),
         _ => 0,
     };
-    if count == 0 || dice.below(6) == 0 {
-        *value = anything(dice);
+    if count == 0 || choices.below(6) == 0 {
+        *value = anything(choices);
         return;
     }
-    let at = dice.below(count);
+    let at = choices.below(count);
     match value {
-        Value::Array(items) if dice.below(4) == 0 => drop(items.remove(at)),
-        Value::Array(items) => mutate(&mut items[at], dice),
+        Value::Array(items) if choices.below(4) == 0 => drop(items.remove(at)),
+        Value::Array(items) => mutate(&mut items[at], choices),
         Value::Object(fields) => {
             let key = fields.keys().nth(at).expect("there are so many").clone();
-            if dice.below(4) == 0 {
+            if choices.below(4) == 0 {
                 fields.remove(&key);
             } else {
-                mutate(&mut fields[&key], dice);
+                mutate(&mut fields[&key], choices);
             }
         }
         _ => {}
     }
 }
 
-fn anything(dice: &mut Dice) -> Value {
+fn anything(choices: &mut Choices<'_>) -> Value {
     let values = [
         Value::Null,
         json!(true),
@@ -224,7 +169,7 @@ fn anything(dice: &mut Dice) -> Value {
         json!("textDocument/didChange"),
         json!("$/cancelRequest"),
     ];
-    dice.of(&values).clone()
+    choices.of_all(&values).clone()
 }
 
 /// What an editor says. The workspace is not trusted.

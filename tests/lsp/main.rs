@@ -4,6 +4,7 @@ mod client;
 mod documents;
 mod fuzz;
 mod leaving;
+mod load;
 mod plain;
 mod positions;
 mod run;

@@ -137,3 +137,58 @@ fn a_position_inside_a_character_or_past_the_end_is_answered() {
         client.result("textDocument/hover", json!({ "textDocument": { "uri": URI }, "position": far }));
     }
 }
+
+// L4
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_text_and_moves_no_place() {
+    for encoding in ENCODINGS {
+        let mut client = counting(encoding);
+        let text = TEXT.replace(", wri ", " ");
+        client.open(URI, &format!("\u{feff}{text}"));
+        let shown = client.until(|message| message["method"] == "textDocument/publishDiagnostics");
+        let [found] = shown["params"]["diagnostics"].as_array().unwrap().as_slice() else {
+            panic!("{shown:#?}")
+        };
+        assert_eq!(found["range"], range(encoding, &text, "wrong"), "{encoding}");
+        let at = json!({ "textDocument": { "uri": URI }, "position": { "line": 0, "character": 0 } });
+        client.result("textDocument/hover", at);
+    }
+}
+
+/// Edits at places that are none are taken somehow. The next whole text counts, and nothing of them is left.
+// L4
+#[test]
+fn after_edits_at_places_that_are_none_the_problems_are_those_of_the_last_text() {
+    for encoding in ENCODINGS {
+        let mut client = counting(encoding);
+        client.open(URI, TEXT);
+        let smile = position(encoding, TEXT, TEXT.find('😀').unwrap());
+        let inside = json!({ "line": smile["line"], "character": smile["character"].as_u64().unwrap() + 1 });
+        let far = json!({ "line": u32::MAX, "character": u32::MAX });
+        let start = json!({ "line": 0, "character": 0 });
+        let behind_the_line = json!({ "line": 2, "character": 10_000 });
+        let mut version = 1;
+        for (from, to) in [
+            (&inside, &inside),
+            (&inside, &far),
+            (&far, &far),
+            (&far, &start),
+            (&behind_the_line, &inside),
+            (&behind_the_line, &behind_the_line),
+        ] {
+            version += 2;
+            let edit = json!({ "range": { "start": from, "end": to }, "text": "x😀\r\n" });
+            client.notify(
+                "textDocument/didChange",
+                json!({ "textDocument": { "uri": URI, "version": version - 1 }, "contentChanges": [edit] }),
+            );
+            client.change(URI, version, &TEXT.replace(", wri ", " "));
+            let shown = client.until(|message| message["params"]["version"] == version);
+            let [found] = shown["params"]["diagnostics"].as_array().unwrap().as_slice() else {
+                panic!("{shown:#?}")
+            };
+            assert_eq!(found["range"], range(encoding, TEXT, "wrong"), "{encoding}: {from} {to}");
+        }
+        client.goodbye();
+    }
+}

@@ -175,6 +175,7 @@ fn a_renamed_target_has_not_run() {
     assert_eq!(STORY.lens_after_rename, "▶ Run in VM");
 }
 
+// F2
 #[test]
 fn a_file_that_the_guest_edits_changes_neither_this_run_nor_starts_another() {
     assert!(STORY.events.iter().all(|event| event["run_id"] == STORY.run_id));

@@ -81,3 +81,28 @@ fn the_clock_is_the_hosts() {
     let guest: u64 = run.expect_status(0).guest_text().trim().parse().unwrap();
     run.check((before..=now()).contains(&guest), "the guest's clock is wrong");
 }
+
+// U1
+#[test]
+fn a_variable_is_what_the_file_says_whatever_is_in_it() {
+    let keys = "env = { 'A,B=' = 'never' }";
+    let refused = Project::new(&target("t", keys, "true")).vmtest::<&str>([]).without_machine().run();
+    refused.expect_status(78).expect_error_text("vmtest.toml:5:9");
+
+    let keys =
+        r#"env = { ODD = "a,b=c\n$(touch mark) `touch mark` 'x' \"y\" \\ ü \u0001", "with space" = "1" }"#;
+    let script = r#"printf '%s|' "$ODD"; tr '\0' '\n' </proc/self/environ | grep -c '^with space=1$'"#;
+    let run = Project::new(&target("t", keys, script)).run_json();
+    run.expect_status(0).expect_guest_text("a,b=c\n$(touch mark) `touch mark` 'x' \"y\" \\ ü \u{1}|1\n");
+}
+
+/// Linux starts no program with a variable of more than 128 KiB.
+// U1
+#[test]
+fn a_variable_of_a_megabyte_is_told_with_what_linux_says() {
+    let keys = format!("env = {{ LARGE = '{}' }}", "x".repeat(1_000_000));
+    let run = Project::new(&target("t", &keys, "echo no")).run_json();
+    run.check(run.status != Some(0) && run.guest_text().is_empty(), "the command ran");
+    let reason = run.finished()["reason"].as_str().unwrap_or_default().to_owned();
+    run.check(reason.contains("too long"), &format!("it does not say why: {reason}"));
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -133,6 +134,7 @@ fn a_package_that_is_not_offered_or_has_no_kernel_is_said_with_what_to_do() {
     }
 }
 
+// N3 S1
 #[test]
 fn a_run_that_is_killed_while_it_downloads_leaves_what_the_next_one_goes_on_with() {
     let half = NO_KERNEL.len() / 2;
@@ -175,4 +177,60 @@ fn a_download_goes_through_the_proxy_that_the_environment_names() {
     run.expect_status(69).expect_line("===> Downloading http://kernels.invalid/k");
     run.expect_text("kernels.invalid answered 404 Not Found");
     assert!(proxy.asked()[0].starts_with("GET http://kernels.invalid/k "), "{:?}", proxy.asked());
+}
+
+// N3
+#[test]
+fn without_a_network_a_run_ends_within_a_second_with_one_clear_error() {
+    for url in ["http://kernels.invalid/k", "https://192.0.2.1/k"] {
+        let project = Project::new(&target(&format!("kernel_url = '{url}'"), "true")).with_own_cache();
+        let run = offline(&project);
+        run.expect_status(69).expect_verdict("boot_failed");
+        let reason = run.finished()["reason"].as_str().unwrap().to_owned();
+        run.check(reason.starts_with(&format!("cannot download {url}: ")), "it does not name the URL");
+        run.check(run.finished()["help"].as_str().unwrap().contains("check the network"), "it does not help");
+        run.check(run.events_named("notice").is_empty(), "it says more");
+        // The rest is for a machine with other work.
+        run.check(run.elapsed < Duration::from_secs(4), "it took too long");
+    }
+}
+
+// N3
+#[test]
+fn without_a_network_what_was_fetched_is_used() {
+    let server = Server::start([Reply::file(&NO_KERNEL)]);
+    let project = Project::new(&target(&at(&server, "/k"), "true")).with_own_cache();
+    // It is none that can be started, which is only seen when it is there.
+    project.vmtest(["--format", "json"]).without_machine().run().expect_status(69);
+    let run = offline(&project);
+    run.check(run.finished()["reason"].as_str().unwrap().contains("as a kernel"), "it is another failure");
+    run.check(received(&run).is_empty(), "it was fetched again");
+}
+
+/// A run in a network of its own in which nothing answers.
+fn offline(project: &Project) -> Outcome {
+    let words = ["unshare", "--map-root-user", "--net", "--"];
+    project.vmtest(["--format", "json"]).without_machine().inside_words(words).run()
+}
+
+// S1 N3
+#[test]
+fn who_waits_for_a_run_that_is_killed_goes_on_with_what_it_had_fetched() {
+    let half = NO_KERNEL.len() / 2;
+    let server = Server::start([Reply::file(&NO_KERNEL).cut(half).and_hang(), Reply::rest(&NO_KERNEL, half)]);
+    let project = Project::new(&target(&at(&server, "/k"), "true")).with_own_cache();
+    let start = || project.vmtest(["--format", "json"]).without_machine().start();
+    let mut first = start();
+    first.wait_for(&format!("\"received\":{half}"));
+    let second = start();
+    // It tells how far the other one is.
+    second.wait_for("\"event\":\"downloading\"");
+    assert_eq!(server.asked().len(), 1, "it was asked twice");
+    first.signal(Signal::SIGKILL);
+    first.finish();
+    let run = second.finish();
+    run.expect_status(69);
+    run.check(run.finished()["reason"].as_str().unwrap().contains("as a kernel"), "it is another failure");
+    let asked = server.asked();
+    assert!(asked.len() == 2 && asked[1].contains(&format!("range: bytes={half}-")), "{asked:?}");
 }

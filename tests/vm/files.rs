@@ -4,6 +4,7 @@ use std::fs;
 
 use vmtest_tests::{Project, target};
 
+// F1
 #[test]
 fn host_files_outside_the_project_stay_as_they_are_and_what_was_lost_is_named() {
     let project = Project::new("");

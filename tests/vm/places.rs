@@ -1,5 +1,7 @@
 //! Where a project may lie.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,12 +54,28 @@ fn a_project_behind_a_symbolic_link() {
     expect_project_works(&project, &link);
 }
 
+// U1
 #[test]
 fn a_project_whose_path_has_spaces_commas_and_equal_signs() {
     let parent = tempfile::Builder::new().prefix("a b,c=d,").tempdir().unwrap();
     std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let project = Project::under(parent.path(), "");
     expect_project_works(&project, project.dir());
+}
+
+/// The bytes of a path are nobody's to read: no shell, no list of QEMU's and no UTF-8 comes between.
+// U1
+#[test]
+fn a_project_whose_path_has_line_breaks_quotes_dashes_and_bytes_that_are_no_text() {
+    let parent =
+        tempfile::Builder::new().prefix(OsStr::from_bytes(b"-a\n'\"$(b)`\xff\xfe,=")).tempdir().unwrap();
+    std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let project = Project::under(parent.path(), "");
+    project.write("vmtest.toml", &target("t", "", "cat input; cp input result; cat \"$PWD/input\""));
+    project.write("input", "from the host\n");
+    let run = project.vmtest(["--format", "json"]).leaves(["result"]).run();
+    run.expect_status(0).expect_guest_text("from the host\nfrom the host\n");
+    assert_eq!(project.read("result"), "from the host\n");
 }
 
 #[test]

@@ -16,13 +16,13 @@ fn runs_as_root() -> bool {
 }
 
 /// The kinds of sharing that this suite's user can have.
-fn kinds() -> &'static [&'static str] {
+pub(crate) fn kinds() -> &'static [&'static str] {
     if runs_as_root() { &["9p", "mixed", "virtiofs"] } else { &["9p"] }
 }
 
 /// The run passed, and its directories were shared this way.
 #[track_caller]
-fn expect_shared(run: &Outcome, kind: &str) {
+pub(crate) fn expect_shared(run: &Outcome, kind: &str) {
     run.expect_status(0);
     assert!(run.events_named("booted").iter().all(|booted| booted["share"] == kind));
 }
@@ -88,6 +88,7 @@ fn host_and_guest_see_what_the_other_writes_to_the_project() {
     }
 }
 
+// F1
 #[test]
 fn a_share_that_cannot_be_written_cannot_be_mounted_so_that_it_can() {
     if !runs_as_root() {

@@ -1,11 +1,12 @@
 //! Guests that are kept after their kernel's boot, and resumed by later runs.
 
+mod damage;
 mod faults;
+mod resumed;
 mod streams;
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -109,6 +110,7 @@ fn the_memory_and_the_kernels_log_of_a_resumed_guest_are_those_of_its_boot() {
     run.expect_guest_text("1\n1\n");
 }
 
+// S6
 #[test]
 fn the_clock_of_a_resumed_guest_is_the_hosts() {
     let project = Project::one("touch before; date +%s.%N; touch after");
@@ -126,6 +128,7 @@ fn the_clock_of_a_resumed_guest_is_the_hosts() {
     );
 }
 
+// S6
 #[test]
 fn resumed_guests_have_random_numbers_of_their_own() {
     let draw =
@@ -142,6 +145,7 @@ fn timers_of_a_resumed_guest_run() {
     resumed("sleep 0.3; timeout 0.3 sleep 100; echo $?").expect_guest_text("124\n");
 }
 
+// S6
 #[test]
 fn what_a_resumed_guest_did_is_gone_with_it() {
     resumed("touch /tmp/mark /run/mark; echo 7 > /proc/sys/vm/swappiness; sync");
@@ -152,6 +156,7 @@ fn what_a_resumed_guest_did_is_gone_with_it() {
 }
 
 /// What was in a port when the guest was parked would come out of it here, before what was typed.
+// S6
 #[test]
 fn a_shell_in_a_resumed_guest_reads_what_was_typed_and_nothing_before_it() {
     LazyLock::force(&SHARED);
@@ -159,6 +164,7 @@ fn a_shell_in_a_resumed_guest_reads_what_was_typed_and_nothing_before_it() {
     run.expect_status(5).expect_line("first");
 }
 
+// S1
 #[test]
 fn several_runs_at_once_on_an_empty_cache_all_pass_and_keep_one_guest() {
     let project = Project::one("echo fine").without_snapshots();
@@ -175,18 +181,8 @@ fn several_runs_at_once_on_an_empty_cache_all_pass_and_keep_one_guest() {
     next.check(start(&next) == "snapshot", "the next run was not resumed");
 }
 
-#[test]
-fn a_state_that_is_damaged_is_said_and_replaced() {
-    let project = kept();
-    let state = fs::OpenOptions::new().read(true).write(true).open(&files(&project, "state")[0]).unwrap();
-    let at = state.metadata().unwrap().len() / 2;
-    let mut byte = [0];
-    state.read_exact_at(&mut byte, at).unwrap();
-    state.write_all_at(&[!byte[0]], at).unwrap();
-    expect_boot_and_recovery(&project, "its state is damaged");
-}
-
 /// The state of another machine under this one's name, with a header that says it is right: only QEMU itself can tell.
+// S5
 #[test]
 fn a_state_that_qemu_refuses_is_said_and_the_kernel_boots_instead() {
     let project = kept();
@@ -201,14 +197,24 @@ fn a_state_that_qemu_refuses_is_said_and_the_kernel_boots_instead() {
     let line = String::from_utf8(forged[..header].to_vec()).unwrap();
     let renamed = line.replace(&key(&two), &key(&one));
     assert_ne!(renamed, line);
+    let other_machine = || {
+        let run = project.vmtest(["--set", "vm.num_cpus=1", "--format", "json"]).run();
+        run.expect_status(0).expect_guest_text("fine\n");
+        run
+    };
+
+    // Without the header, we can tell, too.
+    fs::write(&one, &forged).unwrap();
+    let run = other_machine();
+    run.check(cold_because(&run).contains("it is another guest's"), "it does not say so");
+
     let memory =
         files(&project, "memory").into_iter().find(|file| key(file).starts_with(&key(&two))).unwrap();
     fs::hard_link(&memory, memory.with_file_name(key(&memory).replace(&key(&two), &key(&one)) + ".memory"))
         .unwrap();
     fs::write(&one, [renamed.as_bytes(), &forged[header..]].concat()).unwrap();
 
-    let run = project.vmtest(["--set", "vm.num_cpus=1", "--format", "json"]).run();
-    run.expect_status(0).expect_guest_text("fine\n");
+    let run = other_machine();
     run.check(cold_because(&run).contains("the snapshot could not be used"), "it does not say so");
     run.check(!one.exists(), "it is still there");
 }
@@ -221,6 +227,7 @@ fn a_cold_run_keeps_nothing() {
     assert!(!project.snapshots().exists());
 }
 
+// S5
 #[test]
 fn a_machine_with_arguments_of_the_users_own_is_never_resumed() {
     let project =
@@ -231,6 +238,7 @@ fn a_machine_with_arguments_of_the_users_own_is_never_resumed() {
     assert!(files(&project, "state").is_empty());
 }
 
+// S4
 #[test]
 fn a_run_that_is_killed_while_it_boots_leaves_no_guest_and_no_socket() {
     let project = Project::one("echo fine").without_snapshots();

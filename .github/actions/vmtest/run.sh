@@ -72,7 +72,7 @@ command_files() {
 }
 
 environment
-command_files
+if [ "$INPUT_UNTRUSTED" = true ]; then arguments+=(--untrusted); else command_files; fi
 option --timeout "$INPUT_TIMEOUT"
 option --jobs "$INPUT_JOBS"
 option --junit "$INPUT_JUNIT"

@@ -4,6 +4,7 @@ import * as vscode from 'vscode';
 
 import { fileName } from './server';
 import type { Targets } from './targets';
+import { forLabel } from './text';
 
 /** Asks for one of the targets that fit, of all files, those of the file on the screen first. */
 export async function pickTarget(
@@ -23,8 +24,8 @@ export async function pickTarget(
     return undefined;
   }
   const picks = ordered.map((item) => ({
-    label: item.label,
-    description: item.uri === undefined ? '' : vscode.workspace.asRelativePath(item.uri),
+    label: forLabel(item.label),
+    description: item.uri === undefined ? '' : forLabel(vscode.workspace.asRelativePath(item.uri)),
     item,
   }));
   const picked = await vscode.window.showQuickPick(picks, {

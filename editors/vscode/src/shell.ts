@@ -5,6 +5,7 @@ import * as path from 'node:path';
 import * as vscode from 'vscode';
 
 import type { TargetArgument } from './protocol';
+import { forLabel } from './text';
 
 /** `vmtest shell`, which reads the file: what is on the screen is saved first. */
 export async function openShell(program: string, target: TargetArgument): Promise<vscode.Terminal> {
@@ -14,7 +15,7 @@ export async function openShell(program: string, target: TargetArgument): Promis
     await document.save();
   }
   const terminal = vscode.window.createTerminal({
-    name: `vmtest: ${target.name}`,
+    name: `vmtest: ${forLabel(target.name)}`,
     shellPath: program,
     shellArgs: ['shell', '--config', uri.fsPath, '--', target.name],
     cwd: path.dirname(uri.fsPath),

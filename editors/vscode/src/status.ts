@@ -2,6 +2,8 @@
 
 import * as vscode from 'vscode';
 
+import { forLabel } from './text';
+
 /** What targets are doing, by a key of theirs. */
 export class Status implements vscode.Disposable {
   private readonly item = vscode.window.createStatusBarItem('vmtest', vscode.StatusBarAlignment.Left, 10);
@@ -39,8 +41,7 @@ export class Status implements vscode.Disposable {
       return;
     }
     const text = all.length === 1 ? `${first.target}: ${first.phase}` : `${all.length} targets`;
-    // `$(…)` in a name must not become an icon.
-    this.item.text = `$(loading~spin) vmtest ${text.replace(/\$\(/g, '$ (')}`;
+    this.item.text = `$(loading~spin) vmtest ${forLabel(text)}`;
     this.item.tooltip = [
       ...all.map(({ target, phase }) => `${target}: ${phase}`),
       '',

@@ -13,6 +13,11 @@ export function forReading(line: string): string {
   return (plain.trimEnd().split('\r').pop() ?? '').replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '');
 }
 
+/** For a label in which the editor would draw an icon for `$(…)`: a name is text. */
+export function forLabel(name: string): string {
+  return name.replace(/\$\(/g, '$ (');
+}
+
 /** How far a download is, in a few words. */
 export function downloading(received: number, total: number | null): string {
   const how = total ? `${Math.floor((received / total) * 100)} %` : `${(received / 1e6).toFixed(1)} MB`;

@@ -248,6 +248,9 @@ pub(crate) struct GuestArgs {
     /// How directories reach the guest, instead of the best that works
     #[arg(long, value_name = "HOW", value_enum)]
     pub(crate) share: Option<ShareBy>,
+    /// Run a project that is not trusted: all that the guest writes is thrown away, and what would reach further is refused
+    #[arg(long)]
+    pub(crate) untrusted: bool,
 }
 
 /// How directories reach a guest.

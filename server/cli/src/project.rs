@@ -1,12 +1,14 @@
 //! From the command line to the targets that will run.
 
+use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal as _, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use vmtest_config::{
     Document, KernelOptions, LineIndex, Loaded, MAX_FILE_SIZE, MINIMAL_EXAMPLE, Problem, Purpose, Resolved,
-    Source, Target, check_paths, decode,
+    Source, Target, check_paths, confine, decode,
 };
 use vmtest_vm::verdict::EXIT_CONFIG;
 
@@ -17,6 +19,8 @@ use crate::reporter::github::Place;
 
 /// The file when none is named.
 const DEFAULT_FILE: &str = "vmtest.toml";
+/// A pipe opens at once with it; a file does anyway.
+const NONBLOCK: i32 = nix::fcntl::OFlag::O_NONBLOCK.bits();
 
 /// What will run.
 #[derive(Debug)]
@@ -106,6 +110,7 @@ pub(crate) fn for_run(args: &RunArgs) -> Result<Project, Refused> {
         partition: args.partition,
         set: args.set.iter().map(|setting| setting.0.as_str()).collect(),
         set_text: args.set_text.iter().map(|setting| setting.0.as_str()).collect(),
+        untrusted: args.guests.untrusted,
     };
     choice.set.extend(timeout.as_deref());
     let one_liner = &args.one_liner;
@@ -145,6 +150,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) set: Vec<&'a str>,
     /// `--set-text`.
     pub(crate) set_text: Vec<&'a str>,
+    /// `--untrusted`.
+    pub(crate) untrusted: bool,
 }
 
 impl File {
@@ -157,7 +164,7 @@ impl File {
         };
         let bytes = match &path {
             None => read_bounded(io::stdin().lock()),
-            Some(path) => std::fs::File::open(path).and_then(read_bounded),
+            Some(path) => open(path, path == Path::new(DEFAULT_FILE)).and_then(read_bounded),
         };
         let bytes = bytes.map_err(|error| Refused::Unreadable {
             message: format!("cannot read {name}: {error}"),
@@ -195,12 +202,16 @@ impl File {
 
     /// The same, ready to run.
     fn load<'t>(&'t self, document: Document<'t>, choice: &Choice<'t>) -> Result<Loaded, Refused> {
-        let loaded = self.resolve(document, choice)?;
-        let mut missing: Vec<_> = loaded.targets.iter().flat_map(check_paths).collect();
+        let mut loaded = self.resolve(document, choice)?;
+        let mut found: Vec<_> = loaded.targets.iter().flat_map(check_paths).collect();
+        if choice.untrusted {
+            found.extend(loaded.targets.iter_mut().flat_map(confine));
+        }
         // One `--set` with a wrong path is wrong in every target.
-        missing.dedup();
-        if missing.iter().any(Problem::is_error) {
-            return Err(self.refuse(loaded.warnings.into_iter().chain(missing).collect()));
+        found.dedup();
+        loaded.warnings.extend(found);
+        if loaded.warnings.iter().any(Problem::is_error) {
+            return Err(self.refuse(loaded.warnings));
         }
         eprint(&problems::render(&loaded.warnings, &self.name, &self.text, stderr_paint()));
         Ok(loaded)
@@ -254,6 +265,17 @@ impl File {
             _ => self.name.clone(),
         }
     }
+}
+
+/// Opens a file that the user has named, a pipe perhaps, or the one that is there: that may be anybody's, and a pipe to which nobody
+/// writes would never open.
+fn open(path: &Path, is_default: bool) -> io::Result<fs::File> {
+    if !is_default {
+        return fs::File::open(path);
+    }
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_dir() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
 }
 
 fn read_bounded(source: impl io::Read) -> io::Result<Vec<u8>> {

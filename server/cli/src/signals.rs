@@ -1,4 +1,4 @@
-//! What the user's signals do: the first stops the run, the second ends the process.
+//! What the user's signals do, in whichever phase the run is: the first stops it, the second ends the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use vmtest_vm::awake;
 use vmtest_vm::verdict::{Verdict, run_exit_status};
 
 use crate::reporter::Trouble;
@@ -23,6 +24,23 @@ impl Received {
     pub(crate) fn number(&self) -> Option<i32> {
         Some(self.0.load(Ordering::SeqCst)).filter(|number| *number != 0)
     }
+
+    /// Takes a signal, of whichever kind.
+    fn take(&self, number: i32) -> Effect {
+        match self.0.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => Effect::Stop,
+            Err(_) => Effect::Quit,
+        }
+    }
+}
+
+/// What a signal does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// The run is stopped: machines are ended, reports are written.
+    Stop,
+    /// The process ends now.
+    Quit,
 }
 
 /// Listens from now on. `announce` says whether standard error is free for a line.
@@ -41,15 +59,16 @@ pub(crate) fn watch(cancel: &CancellationToken, announce: bool) -> std::io::Resu
         let (received, cancel) = (received.clone(), cancel.clone());
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if received.0.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-                    quit(number);
+                match received.take(number) {
+                    Effect::Quit => quit(number),
+                    Effect::Stop => {}
                 }
                 if announce {
                     crate::say(format_args!("stopping… (again to quit at once)"));
                 }
                 cancel.cancel();
                 tokio::spawn(async move {
-                    tokio::time::sleep(GRACE).await;
+                    awake(GRACE).await;
                     quit(number);
                 });
             }
@@ -96,7 +115,94 @@ pub(crate) fn exit_status(verdicts: &[Verdict], received: Option<i32>, trouble: 
 
 #[cfg(test)]
 mod tests {
+    use vmtest_vm::event::{EventKind, RunEvent};
+    use vmtest_vm::executor::{Script, ScriptEnd};
+
     use super::*;
+    use crate::reporter::testing::{self, stdout};
+    use crate::reporter::{Listener, OnFailure, Reporter, Summary};
+
+    /// A user who sends a signal when the run has come to its `at`th event.
+    struct User {
+        at: usize,
+        number: i32,
+        received: Received,
+        cancel: CancellationToken,
+        ends: Arc<AtomicI32>,
+    }
+
+    impl Reporter for User {
+        fn event(&mut self, event: &RunEvent) -> std::io::Result<()> {
+            if self.at == 0 && self.received.take(self.number) == Effect::Stop {
+                self.cancel.cancel();
+            }
+            self.at = self.at.wrapping_sub(1);
+            if let EventKind::Finished(_) = event.kind {
+                self.ends.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+
+        fn end(&mut self, _: &Summary) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The exit status of a run that gets a signal at its `at`th event.
+    fn status_of_a_run_with(number: i32, at: usize, scripts: Vec<testing::Scripted>) -> u8 {
+        let (received, cancel, ends) = (Received::default(), CancellationToken::new(), Arc::default());
+        let user =
+            User { at, number, received: received.clone(), cancel: cancel.clone(), ends: Arc::clone(&ends) };
+        let listener =
+            Listener { reporter: Box::new(user), writes: "it".into(), on_failure: OnFailure::FailAtEnd };
+        let targets = scripts.len();
+        let (trouble, verdicts) = testing::run(scripts, vec![listener], &cancel);
+        assert_eq!(ends.load(Ordering::SeqCst), targets as i32, "each target has one end");
+        exit_status(&verdicts, received.number(), &trouble)
+    }
+
+    /// The phases that a run tells of, one event each.
+    fn phases() -> Vec<EventKind> {
+        testing::booted().into_iter().chain([stdout(b"output")]).collect()
+    }
+
+    // H1
+    #[test]
+    fn a_signal_stops_the_run_in_every_phase_with_its_own_status() {
+        // Of two targets the second waits; both are queued before the first phase.
+        const QUEUED: usize = 2;
+        for number in [1, 2, 3, 15] {
+            for phase in 0..phases().len() {
+                let mut events = phases();
+                events.truncate(phase + 1);
+                let end = ScriptEnd::WaitForCancel(testing::finished(Verdict::Cancelled));
+                let scripts = vec![("one".to_owned(), Script { events, end }), testing::passing("two", b"")];
+                let status = status_of_a_run_with(number, QUEUED + phase, scripts);
+                assert_eq!(i32::from(status), 128 + number, "phase {phase}");
+            }
+        }
+    }
+
+    // H1
+    #[test]
+    fn a_signal_while_the_reports_are_written_leaves_the_verdict() {
+        let last = 1 + phases().len();
+        let scripts =
+            vec![testing::scripted("one", vec![stdout(b"output")], Verdict::Failed { exit_code: 7 })];
+        assert_eq!(status_of_a_run_with(2, last, scripts), 7);
+    }
+
+    // H1
+    #[test]
+    fn the_second_signal_ends_the_process_whatever_the_first_was() {
+        for first in [1, 2, 3, 15] {
+            for second in [1, 2, 3, 15] {
+                let received = Received::default();
+                assert_eq!([received.take(first), received.take(second)], [Effect::Stop, Effect::Quit]);
+                assert_eq!(received.number(), Some(first), "the first says why the run ends");
+            }
+        }
+    }
 
     const FINE: Trouble = Trouble { reader_gone: false, unseen: false, incomplete: false };
 

@@ -1,11 +1,8 @@
 //! The program as scripts see it: arguments, exit status, the two outputs. No VM.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
-use tempfile::TempDir;
+use vmtest_tests::{Invocation, Outcome, Project};
 
 const GOOD: &str = r#"
 [[target]]
@@ -20,21 +17,14 @@ command = "-"
 "#;
 
 /// A project with a vmtest.toml and a file that stands for a kernel.
-fn project(text: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("vmtest.toml"), text).unwrap();
-    fs::write(folder.path().join("bzImage"), "").unwrap();
-    folder
+fn project(text: &str) -> Project {
+    let project = Project::new(text).with_own_cache();
+    project.write("bzImage", "");
+    project
 }
 
-fn vmtest(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vmtest"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null());
-    for name in ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "VMTEST_NO_UI", "VMTEST_LOG"] {
-        command.env_remove(name);
-    }
-    command.env("XDG_STATE_HOME", folder.join("state")).env("XDG_CACHE_HOME", folder.join("cache"));
-    command
+fn vmtest<'p>(project: &'p Project, arguments: &[&str]) -> Invocation<'p> {
+    project.vmtest(arguments).without_machine()
 }
 
 #[derive(Debug)]
@@ -44,18 +34,18 @@ struct Ran {
     err: String,
 }
 
-fn ran(output: Output) -> Ran {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+fn ran(outcome: &Outcome) -> Ran {
+    Ran { status: outcome.status, out: outcome.text(), err: outcome.error_text() }
 }
 
-fn run(folder: &TempDir, arguments: &[&str]) -> Ran {
-    ran(vmtest(folder.path(), arguments).output().unwrap())
+fn run(project: &Project, arguments: &[&str]) -> Ran {
+    ran(&vmtest(project, arguments).run())
 }
 
 #[test]
 fn without_a_file_the_status_is_78_and_the_help_shows_one() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Project::new("");
+    fs::remove_file(folder.dir().join("vmtest.toml")).unwrap();
     let ran = run(&folder, &[]);
     assert_eq!(ran.status, Some(78));
     assert_eq!(ran.out, "");
@@ -83,10 +73,7 @@ fn a_broken_file_is_78_with_its_place() {
 #[test]
 fn the_file_may_come_from_standard_input() {
     let folder = project("");
-    let mut child =
-        vmtest(folder.path(), &["check", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(GOOD.as_bytes()).unwrap();
-    let ran = ran(child.wait_with_output().unwrap());
+    let ran = ran(&vmtest(&folder, &["check", "-"]).stdin(GOOD).run());
     assert_eq!((ran.status, ran.out.as_str()), (Some(0), "<stdin>: 2 targets\n"));
 }
 
@@ -95,13 +82,13 @@ fn check_passes_a_good_file_and_runs_nothing() {
     let folder = project(GOOD);
     let ran = run(&folder, &["check"]);
     assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (Some(0), "vmtest.toml: 2 targets\n", ""));
-    assert!(!folder.path().join("state").exists());
+    assert_eq!(fs::read_dir(folder.base().join("state")).unwrap().count(), 0);
 }
 
 #[test]
 fn check_names_a_file_that_is_missing() {
     let folder = project(GOOD);
-    fs::remove_file(folder.path().join("bzImage")).unwrap();
+    fs::remove_file(folder.dir().join("bzImage")).unwrap();
     let ran = run(&folder, &["check"]);
     assert_eq!(ran.status, Some(78));
     assert!(ran.err.contains("vmtest.toml:4:10"), "{}", ran.err);
@@ -123,7 +110,7 @@ fn fmt_puts_a_file_in_order() {
     let folder = project(UNTIDY);
     let ran = run(&folder, &["fmt"]);
     assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (Some(0), "", ""));
-    assert_eq!(fs::read_to_string(folder.path().join("vmtest.toml")).unwrap(), TIDY);
+    assert_eq!(folder.read("vmtest.toml"), TIDY);
 }
 
 #[test]
@@ -132,7 +119,7 @@ fn fmt_check_only_says_whether_a_file_is_in_order() {
     let ran = run(&folder, &["fmt", "--check"]);
     assert_eq!(ran.status, Some(1));
     assert!(ran.err.contains("vmtest.toml is not in order"), "{}", ran.err);
-    assert_eq!(fs::read_to_string(folder.path().join("vmtest.toml")).unwrap(), UNTIDY);
+    assert_eq!(folder.read("vmtest.toml"), UNTIDY);
     assert_eq!(run(&project(TIDY), &["fmt", "--check"]).status, Some(0));
 }
 
@@ -143,16 +130,13 @@ fn fmt_leaves_a_broken_file_as_it_is_and_says_where() {
     let ran = run(&folder, &["fmt"]);
     assert_eq!(ran.status, Some(78));
     assert!(ran.err.contains("vmtest.toml:2:"), "{}", ran.err);
-    assert_eq!(fs::read_to_string(folder.path().join("vmtest.toml")).unwrap(), broken);
+    assert_eq!(folder.read("vmtest.toml"), broken);
 }
 
 #[test]
 fn fmt_writes_standard_input_to_standard_output() {
     let folder = project("");
-    let mut child =
-        vmtest(folder.path(), &["fmt", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(UNTIDY.as_bytes()).unwrap();
-    let ran = ran(child.wait_with_output().unwrap());
+    let ran = ran(&vmtest(&folder, &["fmt", "-"]).stdin(UNTIDY).run());
     assert_eq!((ran.status, ran.out.as_str()), (Some(0), TIDY));
 }
 
@@ -231,7 +215,8 @@ fn the_matrix_of_a_filter_is_cut_by_the_same_filter() {
 fn a_text_for_a_key_reaches_the_target_as_it_is() {
     let folder = project("[[target]]\n");
     let arguments = ["--set-text", "kernel=./bzImage", "--set-text", "command=true", "--junit", "junit.xml"];
-    let ran = run(&folder, &[&arguments as &[&str], &["--set-text", "name='a' \"b\" $(c)"]].concat());
+    let arguments = [&arguments as &[&str], &["--set-text", "name='a' \"b\" $(c)"]].concat();
+    let ran = ran(&vmtest(&folder, &arguments).leaves(["junit.xml"]).run());
     assert_eq!(ran.status, Some(69), "{}", ran.err);
     assert!(ran.out.starts_with("=> 'a' \"b\" $(c)\n"), "{}", ran.out);
     let wrong = run(&folder, &["--set-text", "vm.num_cpus=4"]);
@@ -282,10 +267,11 @@ fn a_report_that_cannot_be_written_is_refused_before_anything_runs() {
 #[test]
 fn a_kernel_that_is_none_is_one_target_that_did_not_boot() {
     let folder = project(GOOD);
-    let ran = run(&folder, &["-f", "one", "--junit", "out/junit.xml", "--log-dir", "logs"]);
+    let arguments = ["-f", "one", "--junit", "out/junit.xml", "--log-dir", "logs"];
+    let ran = ran(&vmtest(&folder, &arguments).leaves(["out", "logs"]).run());
     assert_eq!(ran.status, Some(69), "{}", ran.err);
     assert!(ran.out.starts_with("=> one\n") && ran.out.ends_with("FAILED\n"), "{}", ran.out);
-    let junit = fs::read_to_string(folder.path().join("out/junit.xml")).unwrap();
+    let junit = folder.read("out/junit.xml");
     assert!(junit.contains("type=\"boot_failed\""), "{junit}");
 }
 
@@ -308,13 +294,9 @@ fn json_has_one_event_a_line_and_one_finished() {
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let folder = project(GOOD);
-    let mut child = vmtest(folder.path(), &["-f", "one", "--format", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let ran = ran(child.wait_with_output().unwrap());
+    let (running, _stdin, stdout) = vmtest(&folder, &["-f", "one", "--format", "json"]).start_to_talk();
+    drop(stdout);
+    let ran = ran(&running.finish());
     assert_eq!((ran.status, ran.err.as_str()), (Some(141), ""));
 }
 
@@ -322,13 +304,70 @@ fn a_reader_that_goes_away_is_no_panic() {
 fn logs_of_a_run_go_to_the_state_directory() {
     let folder = project(GOOD);
     run(&folder, &["-f", "one"]);
-    assert_eq!(fs::read_dir(folder.path().join("state/vmtest/runs")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(folder.base().join("state/vmtest/runs")).unwrap().count(), 1);
 }
 
 #[test]
 fn a_state_directory_that_cannot_be_written_changes_nothing() {
     let folder = project(GOOD);
-    fs::write(folder.path().join("state"), "in the way").unwrap();
+    fs::remove_dir(folder.base().join("state")).unwrap();
+    fs::write(folder.base().join("state"), "in the way").unwrap();
     let ran = run(&folder, &["-f", "one"]);
     assert_eq!(ran.status, Some(69), "{}", ran.err);
+}
+
+/// So many targets, in a file of a line for each key.
+fn targets(count: usize, name: &str) -> String {
+    format!("[[target]]\nname='{name}'\nkernel='k'\ncommand='c'\n").repeat(count)
+}
+
+// U2
+#[test]
+fn a_file_with_a_hundred_thousand_targets_is_refused_by_its_size() {
+    let folder = project(&targets(100_000, "t"));
+    for arguments in [&["list"][..], &["-f", "x"], &["check"]] {
+        let ran = run(&folder, arguments);
+        assert_eq!(ran.status, Some(78), "{arguments:?}");
+        assert!(ran.err.contains("more than 1 MiB") && ran.err.contains("vmtest.toml"), "{}", ran.err);
+    }
+}
+
+/// The fastest of three: the others met with other work of the computer.
+fn time(folder: &TempDir, arguments: &[&str]) -> std::time::Duration {
+    let look = |_| {
+        let started = std::time::Instant::now();
+        let ran = run(folder, arguments);
+        assert_eq!(ran.status, Some(0), "{}", ran.err);
+        started.elapsed()
+    };
+    (0..3).map(look).min().unwrap()
+}
+
+/// Four times as much takes less than ten times as long. What is quadratic takes sixteen times as long.
+#[track_caller]
+fn expect_linear(text: impl Fn(usize) -> String, arguments: &[&str]) {
+    let [small, large] = [1, 4].map(|times| time(&project(&text(times)), arguments));
+    assert!(
+        large < small * 10 + std::time::Duration::from_millis(200),
+        "{arguments:?}: {small:?}, {large:?}"
+    );
+}
+
+// U2
+#[test]
+fn as_many_targets_as_a_file_may_have_are_listed_and_chosen_in_linear_time() {
+    let text = |times| targets(times * 5_000, "t");
+    assert!(text(4).len() < 1 << 20);
+    expect_linear(text, &["list"]);
+    expect_linear(text, &["list", "-f", "^t$"]);
+}
+
+/// An expression that looks back would try every way to cut the name into pieces, and not come to an end.
+// U2
+#[test]
+fn a_hostile_filter_takes_linear_time() {
+    let text = |times| targets(1, &"a".repeat(times * 20_000)) + &targets(1, "aab");
+    for filter in ["^(a+)+b$", "^(a|a)*b$", "^(a|aa)+b$", "^(.*a){2}b$"] {
+        expect_linear(text, &["list", "-f", filter]);
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`KEYS`] is the one table of everything that may stand in it. [`load()`] reads a whole text; [`Document`] does it in
 //! steps, so that targets can be chosen and changed in between; [`check_paths`] looks at the disk, which nothing else
-//! here does. Every [`Problem`] says what is wrong, where, and what to do.
+//! here does; [`confine`] takes from a target what an untrusted project must not have. Every [`Problem`] says what is wrong,
+//! where, and what to do.
 #![forbid(unsafe_code)]
 
 mod doc;
@@ -22,6 +23,7 @@ mod spans;
 mod syntax;
 mod table;
 mod target;
+mod untrusted;
 pub mod value;
 mod walk;
 
@@ -37,3 +39,4 @@ pub use spans::{Place, Spans};
 pub use syntax::{MAX_DEPTH, MAX_FILE_SIZE, decode};
 pub use table::KEYS;
 pub use target::*;
+pub use untrusted::confine;

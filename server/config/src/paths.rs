@@ -46,7 +46,7 @@ pub fn check_paths(resolved: &Resolved) -> Vec<Problem> {
         check("qemu_command", of("qemu_command"), program);
     }
     for mount in &target.vm.mounts {
-        let place = resolved.spans.host_path_of(&mount.guest_path);
+        let place = resolved.spans.of_mount("vm.mounts.*.host_path", &mount.guest_path);
         check("vm.mounts.*.host_path", place, &mount.host_path);
     }
     problems.sort_by_key(|problem| problem.span.start);

@@ -239,6 +239,7 @@ impl Rules<'_> {
             inherit_env,
             fail_on_kernel_bug: value(model.fail_on_kernel_bug.as_ref()).unwrap_or(true),
             project_dir: self.base.to_owned(),
+            discards_writes: false,
             vm,
         })
     }

@@ -45,12 +45,11 @@ impl Spans {
         found.map(|entry| &entry.place)
     }
 
-    /// Where the `host_path` of the mount on a normalized guest path was written.
-    pub(crate) fn host_path_of(&self, guest_path: &Path) -> Option<&Place> {
+    /// Where a key of the mount on a normalized guest path was written: `of_mount("vm.mounts.*.host_path", …)`.
+    pub(crate) fn of_mount(&self, path: &str, guest_path: &Path) -> Option<&Place> {
         let found = self.entries.iter().find(|entry| {
             let name = entry.name.as_deref();
-            entry.path == "vm.mounts.*.host_path"
-                && name.is_some_and(|name| normalize_guest_path(name) == guest_path)
+            entry.path == path && name.is_some_and(|name| normalize_guest_path(name) == guest_path)
         });
         found.map(|entry| &entry.place)
     }

@@ -36,6 +36,8 @@ pub struct Target {
     pub fail_on_kernel_bug: bool,
     /// The directory that vmtest.toml lies in; shared writable.
     pub project_dir: PathBuf,
+    /// Whether what the guest writes to the project and to writable mounts is thrown away, as what it writes to the root is.
+    pub discards_writes: bool,
     /// The machine.
     pub vm: Vm,
 }

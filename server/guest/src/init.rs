@@ -59,7 +59,7 @@ fn carry_out(
     setup::set_limits(job.umask)?;
     // The last thing before the command: from here on PID 1's own files are out of reach.
     let tainted = setup::open_tainted()?;
-    root::enter(job, shares.upper.is_some())?;
+    root::enter(job, shares.overlay)?;
     Pump::start(job, shares, tainted)?.run(stream, input, children)
 }
 

@@ -54,6 +54,22 @@ pub(crate) fn set_address(
     Ok(())
 }
 
+/// Sets an Ethernet interface's hardware address.
+pub(crate) fn set_hardware_address(
+    socket: &impl std::os::fd::AsRawFd,
+    name: &str,
+    address: [u8; 6],
+) -> io::Result<()> {
+    let mut request = interface(name);
+    let mut data = [0; 14];
+    for (to, from) in data.iter_mut().zip(address) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_hwaddr = libc::sockaddr { sa_family: libc::ARPHRD_ETHER, sa_data: data };
+    // SAFETY: SIOCSIFHWADDR reads one ifreq.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFHWADDR as _, &raw const request) })
+}
+
 /// Switches an interface on.
 pub(crate) fn set_up(socket: &impl std::os::fd::AsRawFd, name: &str) -> io::Result<()> {
     let mut request = interface(name);

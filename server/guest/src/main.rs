@@ -7,6 +7,7 @@ mod boot;
 mod children;
 mod init;
 mod ioctl;
+mod layers;
 mod lost;
 mod network;
 mod ports;

@@ -1,6 +1,7 @@
 //! The guest's network: the loopback interface, and QEMU's user-mode card where the target asks for it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::net::UdpSocket;
 
 use vmtest_guest::wire::Network;
@@ -20,6 +21,10 @@ pub(crate) fn configure_card(network: &Network) -> Result<()> {
     )?;
     let mask = u32::MAX.checked_shl(32 - u32::from(network.prefix)).unwrap_or(0).to_be_bytes();
     let socket = control_socket()?;
+    // Before it is switched on: a card that runs keeps what it has.
+    hardware_address()
+        .and_then(|address| ioctl::set_hardware_address(&socket, &card, address))
+        .saying(format_args!("cannot give {card} a hardware address"))?;
     ioctl::set_address(&socket, &card, network.address, mask)
         .saying(format_args!("cannot give {card} an address"))?;
     ioctl::set_up(&socket, &card).saying(format_args!("cannot switch {card} on"))?;
@@ -30,6 +35,14 @@ pub(crate) fn configure_card(network: &Network) -> Result<()> {
 pub(crate) fn resolv_conf(network: &Network) -> String {
     let [a, b, c, d] = network.dns;
     format!("# written by vmtest\nnameserver {a}.{b}.{c}.{d}\n")
+}
+
+/// One of this guest's own: every card of QEMU's has the same, and guests that are resumed from one kept guest share all that
+/// is not drawn anew.
+fn hardware_address() -> io::Result<[u8; 6]> {
+    let mut address = [0x52, 0x54, 0, 0, 0, 0];
+    File::open("/dev/urandom")?.read_exact(&mut address[3..])?;
+    Ok(address)
 }
 
 /// The first interface that has a device behind it.

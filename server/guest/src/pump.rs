@@ -160,7 +160,7 @@ impl Pump {
             }
         }
         let Some((status, _)) = ended else { return Err("the command has no end".to_owned()) };
-        let lost = self.shares.upper.as_ref().map(lost::find).unwrap_or_default();
+        let lost = lost::find(&self.shares.layers);
         stream.send(&Frame::Exit(Exit {
             status,
             tainted_before: self.tainted_before,

@@ -13,7 +13,7 @@ use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot};
-use vmtest_guest::wire::{Bind, Job, RootAccess};
+use vmtest_guest::wire::{Access, Bind, Job};
 
 use crate::sentence::{Result, Saying as _};
 use crate::setup::{RESOLV_CONF, ROOT, root_point, share_point};
@@ -33,7 +33,7 @@ pub(crate) fn enter(job: &Job, overlay: bool) -> Result<()> {
     if let Some(resolv_conf) = &sources.resolv_conf {
         root.cover_resolv_conf(resolv_conf)?;
     }
-    if job.root.access == RootAccess::ReadOnly {
+    if job.root.access == Access::ReadOnly {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
         mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
             .saying("cannot make the root read-only")?;
@@ -93,7 +93,7 @@ fn move_root(may_create: bool) -> Result<()> {
 
 /// The root as the command will see it.
 struct NewRoot {
-    access: RootAccess,
+    access: Access,
     /// Whether anything may be created in it without reaching the host.
     overlay: bool,
 }
@@ -104,7 +104,7 @@ impl NewRoot {
         let directories: &[(&str, &str)] = match (self.access, self.overlay) {
             (_, true) => &[],
             // Mount points go here, never onto the host.
-            (RootAccess::Writable, false) => &[("/mnt", "mode=0755")],
+            (Access::Writable, false) => &[("/mnt", "mode=0755")],
             (_, false) => &[("/tmp", "mode=1777"), ("/var/tmp", "mode=1777"), ("/mnt", "mode=0755")],
         };
         for (directory, options) in directories {
@@ -163,7 +163,7 @@ impl NewRoot {
         }
         let on_tmpfs = ["/mnt", "/run", "/tmp", "/dev", MODULES].iter().any(|dir| path.starts_with(dir));
         match (self.overlay, self.access) {
-            (false, RootAccess::Writable) if !on_tmpfs || path.starts_with("/tmp") => Err(format!(
+            (false, Access::Writable) if !on_tmpfs || path.starts_with("/tmp") => Err(format!(
                 "the mount point {} does not exist, and with `rw` none is created outside /mnt, because that would be on the host",
                 path.display()
             )),

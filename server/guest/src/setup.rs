@@ -16,22 +16,23 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
-use vmtest_guest::wire::{FileSystem, Frame, JOB_DIR, JOB_FILE, Job, Network, RootAccess, Share};
+use vmtest_guest::wire::{Access, FileSystem, Frame, JOB_DIR, JOB_FILE, Job, Network, Share};
 
 use crate::children::Children;
+use crate::layers::{self, Layer};
 use crate::ports::Stream;
 use crate::sentence::{Result, Saying as _};
 use crate::{ioctl, network};
 
 /// Where the job's root is put together, before it is moved onto `/`.
 pub(crate) const ROOT: &str = "/vm/root";
-/// What the command writes to an overlay root.
-const UPPER: &str = "/vm/scratch/upper";
 /// The name server file that covers the root's own.
 pub(crate) const RESOLV_CONF: &str = "/vm/resolv.conf";
+/// The root share, where it is covered.
 const LOWER: &str = "/vm/lower";
-const SCRATCH: &str = "/vm/scratch";
 const SHARES: &str = "/vm/shares";
+/// Shares that are covered.
+const LOWER_SHARES: &str = "/vm/lower-shares";
 
 /// The directory in which the agent writes the job.
 pub(crate) struct JobDirectory(Inotify);
@@ -145,8 +146,10 @@ pub(crate) fn open_tainted() -> Result<File> {
 pub(crate) struct Shares {
     /// Written through to the host at the end.
     pub(crate) writable: Vec<OwnedFd>,
-    /// The directory that collects what the command writes, where the root is an overlay.
-    pub(crate) upper: Option<File>,
+    /// What the command writes to, and is gone.
+    pub(crate) layers: Vec<Layer>,
+    /// Whether the root is an overlay.
+    pub(crate) overlay: bool,
 }
 
 /// Mounts every share, and the root with what covers it.
@@ -155,26 +158,43 @@ pub(crate) fn mount_shares(job: &Job, stream: &mut Stream) -> Result<Shares> {
     if is_root_late {
         find_late_devices()?;
     }
-    let upper = mount_root(job, stream)?.then(|| File::open(UPPER)).transpose().saying(UPPER)?;
-    let mut shares = Shares { writable: Vec::new(), upper };
+    layers::make_room()?;
+    let root = mount_root(job, stream)?;
+    let mut shares = Shares { writable: Vec::new(), layers: Vec::new(), overlay: root.is_some() };
     // Not sooner: while the root is mounted, the kernel may find them by itself.
     if !is_root_late && job.shares.iter().any(|share| share.file_system == FileSystem::Virtiofs) {
         find_late_devices()?;
     }
-    for Share { tag, file_system, writable } in &job.shares {
-        let writable = *writable;
-        let point = share_point(tag);
-        mount_share(*file_system, tag, &point, flags(job, writable))?;
-        if writable {
-            let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            shares.writable.push(open(&point, flags, Mode::empty()).saying(point.display())?);
-        }
+    for share in &job.shares {
+        mount_one(job, share, &mut shares)?;
     }
-    if job.root.access == RootAccess::Writable {
+    if job.root.access == Access::Writable {
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         shares.writable.push(open(ROOT, flags, Mode::empty()).saying(ROOT)?);
     }
+    shares.layers.extend(root.map(|upper| Layer { upper, point: "/".into() }));
     Ok(shares)
+}
+
+/// Mounts a share that is not the root.
+fn mount_one(job: &Job, share: &Share, shares: &mut Shares) -> Result<()> {
+    let Share { tag, file_system, access } = share;
+    let point = share_point(tag);
+    // What the root's overlay did not work for has been said, and holds for all of them.
+    if *access == Access::Overlay && shares.overlay {
+        let lower = Path::new(LOWER_SHARES).join(tag);
+        mount_share(*file_system, tag, &lower, flags(job, false))?;
+        let upper = layers::cover(tag, &lower, &point, flags(job, true))??;
+        shares.layers.push(Layer { upper, point: layers::place(job, tag) });
+        return Ok(());
+    }
+    let writable = *access == Access::Writable;
+    mount_share(*file_system, tag, &point, flags(job, writable))?;
+    if writable {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        shares.writable.push(open(&point, flags, Mode::empty()).saying(point.display())?);
+    }
+    Ok(())
 }
 
 /// Where a share is mounted before it is bound to its places.
@@ -183,40 +203,27 @@ pub(crate) fn share_point(tag: &str) -> PathBuf {
 }
 
 /// Where the root share is mounted, before anything covers it.
-pub(crate) fn root_point(access: RootAccess) -> &'static Path {
-    Path::new(if access == RootAccess::Writable { ROOT } else { LOWER })
+pub(crate) fn root_point(access: Access) -> &'static Path {
+    Path::new(if access == Access::Writable { ROOT } else { LOWER })
 }
 
-/// Returns whether the root is an overlay.
-fn mount_root(job: &Job, stream: &mut Stream) -> Result<bool> {
-    for dir in [ROOT, LOWER, SCRATCH] {
-        fs::create_dir_all(dir).saying(format_args!("cannot create {dir}"))?;
-    }
-    let writable = job.root.access == RootAccess::Writable;
+/// What is written to the root, where that is an overlay.
+fn mount_root(job: &Job, stream: &mut Stream) -> Result<Option<File>> {
+    fs::create_dir_all(ROOT).saying(format_args!("cannot create {ROOT}"))?;
+    let writable = job.root.access == Access::Writable;
     mount_share(job.root.file_system, &job.root.tag, root_point(job.root.access), flags(job, writable))?;
     if writable {
-        return Ok(false);
+        return Ok(None);
     }
-    mount(Some("scratch"), SCRATCH, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
-        .saying("cannot mount a tmpfs (the kernel needs CONFIG_TMPFS=y)")?;
-    let work = format!("{SCRATCH}/work");
-    for dir in [UPPER, &work] {
-        fs::create_dir_all(dir).saying(format_args!("cannot create {dir}"))?;
-    }
-    let options = format!("lowerdir={LOWER},upperdir={UPPER},workdir={work}");
-    match mount(Some("overlay"), ROOT, Some("overlay"), flags(job, true), Some(options.as_str())) {
-        Ok(()) => Ok(true),
-        Err(error) => {
-            let why = match error {
-                Errno::ENODEV => "the kernel has no overlayfs (CONFIG_OVERLAY_FS)".to_owned(),
-                error => format!("overlayfs does not accept the root share ({error})"),
-            };
+    match layers::cover(&job.root.tag, Path::new(LOWER), Path::new(ROOT), flags(job, true))? {
+        Ok(upper) => Ok(Some(upper)),
+        Err(why) => {
+            let covered = job.shares.iter().any(|share| share.access == Access::Overlay);
+            let others = if covered { "; the project and its mounts are read-only, too" } else { "" };
             stream.send(&Frame::Notice(format!(
-                "{why}: the root is read-only, with a tmpfs on /tmp, /var/tmp, /run and /mnt"
+                "{why}: the root is read-only, with a tmpfs on /tmp, /var/tmp, /run and /mnt{others}"
             )))?;
-            mount(Some(LOWER), ROOT, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .saying("cannot bind the root")?;
-            Ok(false)
+            Ok(None)
         }
     }
 }

@@ -68,12 +68,12 @@ pub struct Root {
     /// What it is mounted as.
     pub file_system: FileSystem,
     /// What the guest's writes do.
-    pub access: RootAccess,
+    pub access: Access,
 }
 
-/// What happens to writes to `/`.
+/// What happens to writes to a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RootAccess {
+pub enum Access {
     /// They go to a tmpfs and are lost.
     Overlay,
     /// They fail.
@@ -89,8 +89,8 @@ pub struct Share {
     pub tag: String,
     /// What it is mounted as.
     pub file_system: FileSystem,
-    /// Whether writes reach the host.
-    pub writable: bool,
+    /// What the guest's writes do.
+    pub access: Access,
 }
 
 /// A place at which a share appears.
@@ -345,6 +345,8 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
+    use vmtest_fuzz::{Fuzzer, Random};
+
     use super::*;
 
     fn frames() -> Vec<Frame> {
@@ -416,8 +418,12 @@ mod tests {
             hostname: "host".into(),
             umask: 0o22,
             honors_setuid: true,
-            root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: RootAccess::Overlay },
-            shares: vec![Share { tag: "project".into(), file_system: FileSystem::Virtiofs, writable: true }],
+            root: Root { tag: "root".into(), file_system: FileSystem::NineP, access: Access::Overlay },
+            shares: vec![Share {
+                tag: "project".into(),
+                file_system: FileSystem::Virtiofs,
+                access: Access::Writable,
+            }],
             binds: vec![Bind {
                 tag: "project".into(),
                 inside: "a".into(),
@@ -433,5 +439,44 @@ mod tests {
             },
         };
         assert_eq!(Job::from_bytes(&job.to_bytes()), Some(job));
+    }
+    fn read<M: Message>(bytes: &[u8], mut next: impl FnMut(usize) -> usize) -> (Vec<M>, Option<Malformed>) {
+        let (mut decoder, mut seen, mut rest) = (Decoder::default(), Vec::new(), bytes);
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(next(rest.len()).clamp(1, rest.len()));
+            decoder.push(piece);
+            rest = after;
+            loop {
+                match decoder.next_message() {
+                    Ok(Some(message)) => seen.push(message),
+                    Ok(None) => break,
+                    Err(malformed) => return (seen, Some(malformed)),
+                }
+            }
+        }
+        (seen, None)
+    }
+
+    // G5
+    #[test]
+    fn any_bytes_are_the_same_messages_in_any_split_and_survive_the_way_back() {
+        let all: Vec<u8> = frames().iter().flat_map(to_bytes).collect();
+        let inputs = [Input::Bytes(b"ls\r".to_vec()), Input::Resize { rows: 50, cols: 300 }, Input::End];
+        let fuzzer = Fuzzer::new("wire").seed(all).seed(inputs.iter().flat_map(to_bytes).collect::<Vec<_>>());
+        let pieces = frames().iter().map(to_bytes).collect::<Vec<_>>();
+        fuzzer.pieces(pieces).memory(4 * MAX_PAYLOAD).run(|bytes| {
+            let mut random = Random::of(bytes);
+            let widest = 1 + random.below(40);
+            let (frames, end) = read::<Frame>(bytes, |len| len);
+            assert_eq!(read::<Frame>(bytes, |_| 1 + random.below(widest)), (frames.clone(), end));
+            let again: Vec<u8> = frames.iter().flat_map(to_bytes).collect();
+            assert_eq!(read::<Frame>(&again, |len| len), (frames, None));
+            let (inputs, _) = read::<Input>(bytes, |len| len);
+            let again: Vec<u8> = inputs.iter().flat_map(to_bytes).collect();
+            assert_eq!(read::<Input>(&again, |len| len), (inputs, None));
+            if let Some(job) = Job::from_bytes(bytes) {
+                assert_eq!(Job::from_bytes(&job.to_bytes()), Some(job));
+            }
+        });
     }
 }

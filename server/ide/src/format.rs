@@ -20,6 +20,8 @@ impl Analysis {
     pub fn format(&self) -> Option<String> {
         // A formatter that reads something else than the loader would could destroy what somebody wrote.
         Document::parse(self.text(), self.base()).ok()?;
+        // What we do not read we do not write either: the formatter's parser is the same.
+        self.pieces().iter().all(|piece| piece.parsable(self.text()).is_some()).then_some(())?;
         let bom = if self.text().starts_with('\u{feff}') { "\u{feff}" } else { "" };
         let options = Options {
             column_width: 120,

@@ -6,9 +6,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The longest string without an end that is worth reading around: lexers recurse over what stands in its place, too,
-/// unless they are optimized.
-const LONGEST_OPEN: usize = 32 << 10;
+/// The longest number, or anything else without quotes and blanks, that is worth reading, and the longest string without an
+/// end, which becomes a number for the parser: its lexer recurses over each digit, unless it is optimized.
+const LONGEST_WORD: usize = 2 << 10;
+/// The same for empty lines.
+const LONGEST_GAP: usize = 16 << 10;
 
 /// A part of the text that can be parsed alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +23,10 @@ pub(crate) struct Piece {
     blanks: Vec<Range<usize>>,
     /// How deep its brackets nest.
     depth: usize,
+    /// How long what stands without quotes is at most.
+    longest_word: usize,
+    /// How many bytes of line breaks follow each other at most.
+    longest_gap: usize,
 }
 
 impl Piece {
@@ -30,10 +36,12 @@ impl Piece {
         own.eq(other.open_strings.iter().map(|open| open.start - other.range.start))
     }
 
-    /// Its text for the parser, where strings without an end are digits. None where it nests too deeply: parsers
-    /// recurse.
+    /// Its text for the parser, where strings without an end are digits. None where it nests too deeply, or something
+    /// in it is too long: parsers recurse.
     pub(crate) fn parsable<'t>(&self, text: &'t str) -> Option<Cow<'t, str>> {
-        let too_long = self.open_strings.iter().any(|open| open.len() > LONGEST_OPEN);
+        let open = self.open_strings.iter().map(Range::len);
+        let too_long = open.chain([self.longest_word]).any(|length| length > LONGEST_WORD)
+            || self.longest_gap > LONGEST_GAP;
         if self.depth > vmtest_config::MAX_DEPTH || too_long {
             return None;
         }
@@ -62,6 +70,10 @@ impl Piece {
     }
 }
 
+/// Quotes in a row of which a string can still be made: three before, three after, and two that belong to it. For each of more,
+/// the parser looks at all that follow.
+const MOST_QUOTES: usize = 8;
+
 /// Cuts `text`: the first piece is what stands before the first `[[target]]`, and may be empty; each other one goes from
 /// a `[[target]]` to the next. Linear in the length of the text.
 pub(crate) fn scan(text: &str) -> Vec<Piece> {
@@ -71,6 +83,7 @@ pub(crate) fn scan(text: &str) -> Vec<Piece> {
     let mut piece = Piece { range: start..start, ..Piece::default() };
     let mut depth = 0_usize;
     let mut inline = Inline::default();
+    let mut gap = 0..0;
     while scanner.at < scanner.bytes.len() {
         if scanner.is_target_header() {
             piece.range.end = scanner.at;
@@ -82,14 +95,14 @@ pub(crate) fn scan(text: &str) -> Vec<Piece> {
         // The rest of the line, and of the strings that start on it.
         while let Some(&byte) = scanner.bytes.get(scanner.at) {
             match byte {
-                b'\n' => {
+                b'\n' | b'\r' => {
                     inline.note(scanner.at..scanner.at + 1);
+                    gap = if gap.end == scanner.at { gap.start } else { scanner.at }..scanner.at + 1;
+                    piece.longest_gap = piece.longest_gap.max(gap.len());
                     scanner.at += 1;
-                    break;
-                }
-                b'\r' => {
-                    inline.note(scanner.at..scanner.at + 1);
-                    scanner.at += 1;
+                    if byte == b'\n' {
+                        break;
+                    }
                 }
                 b'#' => {
                     let start = scanner.at;
@@ -117,7 +130,11 @@ pub(crate) fn scan(text: &str) -> Vec<Piece> {
                     }
                     scanner.at += 1;
                 }
-                _ => scanner.at += 1,
+                _ => {
+                    let start = scanner.at;
+                    scanner.at = scanner.word_end(start);
+                    piece.longest_word = piece.longest_word.max(scanner.at - start);
+                }
             }
         }
     }
@@ -169,6 +186,13 @@ impl Scanner<'_> {
         self.text[from..].find('\n').map_or(self.bytes.len(), |newline| from + newline)
     }
 
+    /// Where a number that starts here ends; the next byte where none does.
+    fn word_end(&self, from: usize) -> usize {
+        let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-_.:,*?".contains(byte);
+        let more = self.bytes[from + 1..].iter().take_while(|byte| is_of_word(byte)).count();
+        from + 1 + more
+    }
+
     /// Whether the line that starts here is the header of a target, whole or still being typed.
     fn is_target_header(&self) -> bool {
         is_target_header(&self.text[self.at..])
@@ -177,6 +201,10 @@ impl Scanner<'_> {
     /// Goes over the string that starts here; gives its range when it has no end.
     fn string(&mut self, quote: u8) -> Option<Range<usize>> {
         let start = self.at;
+        if self.bytes[start..].starts_with(&[quote; MOST_QUOTES + 1]) {
+            self.at = self.line_end(start);
+            return Some(start..self.at);
+        }
         if self.bytes[start..].starts_with(&[quote; 3]) {
             return self.long_string(quote);
         }

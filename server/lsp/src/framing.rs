@@ -128,7 +128,8 @@ fn length_of(value: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt as _;
+    use vmtest_fuzz::{Fuzzer, Random};
 
     use super::*;
 
@@ -158,6 +159,7 @@ mod tests {
         }
     }
 
+    // L2
     #[tokio::test]
     async fn impossible_lengths_are_told_once_and_the_next_message_is_read() {
         for length in ["-1", "x", "", "1.5", "99999999999", "99999999999999999999999"] {
@@ -167,6 +169,7 @@ mod tests {
         }
     }
 
+    // L2
     #[tokio::test]
     async fn two_lengths_must_agree() {
         let same = b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}";
@@ -194,19 +197,80 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn whatever_comes_before_a_good_message_does_not_eat_the_one_after(
-            garbage in proptest::collection::vec(any::<u8>(), 0..200)
-        ) {
-            let mut bytes = garbage;
-            // One may be eaten as the body that the garbage announced, or as the rest of its line.
-            for _ in 0..20 {
-                bytes.extend_from_slice(b"\nContent-Length: 4\r\n\r\ntrue");
-            }
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let found = runtime.block_on(frames(&bytes));
-            prop_assert_eq!(found.last(), Some(&body("true")));
-        }
+    /// Reads frames out of bytes that come in these pieces.
+    fn in_pieces(bytes: &[u8], mut next: impl FnMut() -> usize) -> Vec<Frame> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut from, to) = tokio::io::duplex(64 << 10);
+            let mut reader = FrameReader::new(to);
+            let write = async move {
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    let (piece, after) = rest.split_at(next().clamp(1, rest.len()));
+                    from.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                    rest = after;
+                }
+            };
+            let read = async {
+                let mut frames = Vec::new();
+                while let Some(frame) = reader.next().await.unwrap() {
+                    frames.push(frame);
+                }
+                frames
+            };
+            tokio::join!(write, read).1
+        })
+    }
+
+    // L2
+    #[test]
+    fn any_bytes_are_the_same_frames_in_any_split_and_do_not_eat_the_good_message_after_them() {
+        let good = b"\nContent-Length: 4\r\n\r\ntrue";
+        Fuzzer::new("framing")
+            .seed("Content-Length: 2\r\n\r\n{}content-length:3\r\nContent-Type: x\r\n\r\nabc")
+            .seed("Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}Content-Length: 1\r\n\r\n1")
+            .pieces([
+                "Content-Length: ",
+                "content-length:",
+                "Content-Type: x\r\n",
+                "\r\n",
+                "\r\n\r\n",
+                "\n",
+                "\r",
+                ": ",
+                "{}",
+            ])
+            .pieces([
+                "0",
+                "2",
+                "41",
+                "4096",
+                "67108864",
+                "67108865",
+                "-1",
+                "99999999999999999999",
+                "+5",
+                "a:b\n",
+                "\u{e9}",
+            ])
+            .run(|bytes| {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let whole = runtime.block_on(frames(bytes));
+                let mut random = Random::of(bytes);
+                let widest = 1 + random.below(300);
+                assert_eq!(in_pieces(bytes, || 1 + random.below(widest)), whole);
+                // Some may be eaten as the body that the bytes announced, or as the rest of its line.
+                let rest = good.repeat(20);
+                let after = runtime.block_on(frames(&[bytes, &rest].concat()));
+                let is_longer = longest_announced(bytes) > rest.len();
+                assert!(is_longer || after.last() == Some(&body("true")), "{after:?}");
+            });
+    }
+
+    /// The largest number in the bytes: as long a body may be announced by them.
+    fn longest_announced(bytes: &[u8]) -> usize {
+        let numbers = bytes.split(|byte| !byte.is_ascii_digit());
+        numbers.filter_map(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).max().unwrap_or(0)
     }
 }

@@ -27,6 +27,9 @@ pub struct KvmMemory {
     boot_id: String,
 }
 
+/// Begins the name of a file that is not yet written.
+const DRAFT: &str = ".new-";
+
 impl KvmMemory {
     /// The memory for `qemu` with `cpu` (QEMU's `-cpu`), kept under the cache directory.
     pub fn new(cache: &Path, qemu: &Path, cpu: &str) -> Self {
@@ -48,12 +51,22 @@ impl KvmMemory {
         let write = || {
             let parent = self.file.parent()?;
             fs::create_dir_all(parent).ok()?;
-            let mut file = tempfile::NamedTempFile::new_in(parent).ok()?;
+            forget_drafts(parent);
+            let mut file = tempfile::Builder::new().prefix(DRAFT).tempfile_in(parent).ok()?;
             std::io::Write::write_all(&mut file, format!("{}\n{reason}", self.boot_id).as_bytes()).ok()?;
             file.persist(&self.file).ok()
         };
         if write().is_none() {
             tracing::debug!(file = %self.file.display(), "cannot remember that KVM is broken");
+        }
+    }
+}
+
+/// Removes what processes that died had begun to write. One that lives writes for a moment, and then has to ask again.
+fn forget_drafts(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(DRAFT) {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }
@@ -104,6 +117,18 @@ fn emulate(reason: String) -> Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_process_that_died_had_begun_to_write_is_gone_with_the_next_reason() {
+        let cache = tempfile::tempdir().unwrap();
+        let memory = KvmMemory::new(cache.path(), Path::new("/usr/bin/qemu"), "host");
+        let folder = cache.path().join("kvm-broken");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(".new-abcdef"), "").unwrap();
+        memory.remember("no");
+        assert_eq!(folder.read_dir().unwrap().count(), 1);
+        assert_eq!(memory.broken().as_deref(), Some("no"));
+    }
 
     #[test]
     fn a_missing_device_is_emulated_and_said() {

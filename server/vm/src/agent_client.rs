@@ -2,7 +2,7 @@
 //! none.
 
 use std::io;
-
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use qapi::futures::{QapiService, QgaStreamTokio};
@@ -26,36 +26,51 @@ const LAST_LOOK: Duration = Duration::from_millis(200);
 pub(crate) struct AgentClient {
     service: QapiService<QgaStreamTokio<WriteHalf<UnixStream>>>,
     reader: JoinHandle<()>,
+    /// Why it is not listened to any more.
+    broken: Arc<OnceLock<String>>,
 }
 
 impl AgentClient {
     /// Uses `socket`; the agent need not run yet.
     pub(crate) fn new(socket: UnixStream) -> Self {
         let (read, write) = tokio::io::split(socket);
-        let (service, reader) = QgaStreamTokio::open_split(LineLimit::new(read), write).spawn_tokio();
-        Self { service, reader }
+        let (service, mut answers) = QgaStreamTokio::open_split(LineLimit::new(read), write).into_parts();
+        let broken = Arc::new(OnceLock::new());
+        let why = broken.clone();
+        let reader = tokio::spawn(async move {
+            // Said before those who wait for an answer hear that there will be none.
+            if let Err(error) = (&mut answers).await {
+                let _ = why.set(format!("the guest agent makes no sense: {error}"));
+            }
+        });
+        Self { service, reader, broken }
     }
 
     /// Waits until the agent answers. The question waits in the port until the agent opens it, so it is asked once.
     pub(crate) async fn answer(&self) -> io::Result<()> {
         // The connection is new: nothing can be left in it from before, and the plain sync is enough.
         let id = i32::try_from(std::process::id() & 0x7fff_ffff).unwrap_or(1);
-        self.service.guest_sync(id).await.map_err(io::Error::other)
+        self.service.guest_sync(id).await.map_err(|error| self.explained(error))
     }
 
     /// Writes the job where the guest init waits for it.
     pub(crate) async fn hand_over(&self, job: &Job) -> io::Result<()> {
         let open = qga::guest_file_open { path: JOB_FILE.to_owned(), mode: Some("w".to_owned()) };
-        let handle = self.service.execute(open).await.map_err(io::Error::other)?;
+        let handle = self.service.execute(open).await.map_err(|error| self.explained(error))?;
         for piece in job.to_bytes().chunks(PIECE) {
             let write = qga::guest_file_write { handle, buf_b64: piece.to_vec(), count: None };
-            let written = self.service.execute(write).await.map_err(io::Error::other)?;
+            let written = self.service.execute(write).await.map_err(|error| self.explained(error))?;
             if usize::try_from(written.count) != Ok(piece.len()) {
                 return Err(io::Error::other("the guest has no room for the job"));
             }
         }
         let close = qga::guest_file_close { handle };
-        self.service.execute(close).await.map_err(io::Error::other).map(drop)
+        self.service.execute(close).await.map_err(|error| self.explained(error)).map(drop)
+    }
+
+    /// The error itself, or why the connection broke.
+    fn explained(&self, error: impl Into<io::Error>) -> io::Error {
+        self.broken.get().map_or_else(|| error.into(), |why| io::Error::other(why.clone()))
     }
 }
 
@@ -138,7 +153,7 @@ impl AgentClient {
                 ExecError::Forbidden(error.desc)
             }
             ExecuteError::Qapi(error) => ExecError::Refused(error.desc),
-            ExecuteError::Io(error) => ExecError::Broken(error),
+            ExecuteError::Io(error) => ExecError::Broken(self.explained(error)),
         })
     }
 }
@@ -148,3 +163,7 @@ impl Drop for AgentClient {
         self.reader.abort();
     }
 }
+
+#[cfg(test)]
+#[path = "agent_client_fuzz.rs"]
+mod fuzz;

@@ -12,7 +12,7 @@ const SLICE: Duration = Duration::from_millis(500);
 const STOPPED: Duration = Duration::from_secs(1);
 
 /// Ends when `time` has passed, not counting what passed while this process was stopped.
-pub(crate) async fn awake(time: Duration) {
+pub async fn awake(time: Duration) {
     let mut left = time;
     while !left.is_zero() {
         let slice = left.min(SLICE);

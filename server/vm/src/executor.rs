@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, mpsc};
 use tokio_util::sync::CancellationToken;
 use vmtest_config::Target;
 
@@ -91,6 +92,8 @@ pub struct WindowSize {
 #[derive(Debug, Default)]
 pub struct ScriptedExecutor {
     scripts: Mutex<VecDeque<Script>>,
+    playing: AtomicUsize,
+    most_at_once: AtomicUsize,
 }
 
 /// What a [`ScriptedExecutor`] plays for one target.
@@ -109,6 +112,8 @@ pub enum ScriptEnd {
     Finish(Finished),
     /// With this, when the run is cancelled.
     WaitForCancel(Finished),
+    /// With this, when as many targets have come to this point as the barrier waits for.
+    WaitForOthers(Arc<Barrier>, Finished),
     /// With a panic.
     Panic,
 }
@@ -116,7 +121,12 @@ pub enum ScriptEnd {
 impl ScriptedExecutor {
     /// Plays `scripts`, the first for the target that starts first.
     pub fn new(scripts: impl IntoIterator<Item = Script>) -> Self {
-        Self { scripts: Mutex::new(scripts.into_iter().collect()) }
+        Self { scripts: Mutex::new(scripts.into_iter().collect()), ..Self::default() }
+    }
+
+    /// The most targets that ever ran at once.
+    pub fn most_at_once(&self) -> usize {
+        self.most_at_once.load(Ordering::SeqCst)
     }
 }
 
@@ -129,18 +139,26 @@ impl Executor for ScriptedExecutor {
         let script = self.scripts.lock().expect("no holder panics").pop_front();
         Box::pin(async move {
             let script = script.unwrap_or_else(|| panic!("no script is left for target `{}`", target.name));
+            let playing = self.playing.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_at_once.fetch_max(playing, Ordering::SeqCst);
             for event in script.events {
                 // A listener that is gone does not change what happened.
                 let _ = io.events.send(event).await;
             }
-            match script.end {
+            let finished = match script.end {
                 ScriptEnd::Finish(finished) => finished,
                 ScriptEnd::WaitForCancel(finished) => {
                     io.cancel.cancelled().await;
                     finished
                 }
+                ScriptEnd::WaitForOthers(barrier, finished) => {
+                    barrier.wait().await;
+                    finished
+                }
                 ScriptEnd::Panic => panic!("scripted panic of target `{}`", target.name),
-            }
+            };
+            self.playing.fetch_sub(1, Ordering::SeqCst);
+            finished
         })
     }
 }

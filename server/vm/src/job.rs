@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vmtest_config::{Command, InheritEnv, KernelSystem, RootAccess, Target};
-use vmtest_guest::wire::{self, Bind, CommandSpec, FileSystem, Job, Network, Share, Stdio};
+use vmtest_guest::wire::{self, Access, Bind, CommandSpec, FileSystem, Job, Network, Share, Stdio};
 
 use crate::event::ShareKind;
 use crate::executor::WindowSize;
@@ -57,10 +57,15 @@ impl Shares {
     ) -> Self {
         let mut shares = Self { kind, devices: Vec::new(), binds: Vec::new() };
         let root_is_host = system.rootfs == Path::new("/");
-        shares.export(ROOT_TAG, &system.rootfs, system.root_access == RootAccess::Writable);
+        let root_access = match system.root_access {
+            RootAccess::Overlay => Access::Overlay,
+            RootAccess::ReadOnly => Access::ReadOnly,
+            RootAccess::Writable => Access::Writable,
+        };
+        shares.export(ROOT_TAG, &system.rootfs, root_access);
         // A project at / is the whole host: its writes are the root's, and only `rw` lets those through.
         let writable = project != Path::new("/") || system.root_access == RootAccess::Writable;
-        shares.export("project", project, writable);
+        shares.export("project", project, access(target, writable));
         shares.bind("project", Path::new(PROJECT_POINT));
         if root_is_host && project != Path::new("/") {
             shares.bind("project", project);
@@ -69,7 +74,7 @@ impl Shares {
             // By what was exported: a mount that needs no device does not make another machine.
             let tag = format!("mount{}", shares.devices.len() - 2);
             if mount.writable {
-                shares.export(&tag, &mount.host_path, true);
+                shares.export(&tag, &mount.host_path, access(target, true));
                 shares.bind(&tag, &mount.guest_path);
             } else {
                 shares.show(system, &tag, &mount.host_path, Path::new(""), &mount.guest_path, false);
@@ -100,7 +105,7 @@ impl Shares {
                     tag: tag.clone(),
                     path: path.to_owned(),
                     file_system,
-                    writable,
+                    access: access(target, writable),
                 });
             }
             shares.bind(&tag, point);
@@ -147,20 +152,22 @@ impl Shares {
         if let Some(in_root) = in_root.as_deref().and_then(|path| path.strip_prefix("/").ok()) {
             self.add_bind(ROOT_TAG, &in_root.join(inside), point, optional);
         } else {
-            self.export(tag, path, false);
+            self.export(tag, path, Access::ReadOnly);
             self.add_bind(tag, inside, point, optional);
         }
     }
 
-    fn export(&mut self, tag: &str, path: &Path, writable: bool) {
+    fn export(&mut self, tag: &str, path: &Path, access: Access) {
         let is_served = match self.kind {
             ShareKind::NineP => false,
             ShareKind::Virtiofs => true,
             // The devices and inodes of several file systems are told apart by 9p only.
-            ShareKind::Mixed => writable && !has_mounts_below(path) && self.served() < SERVED_AT_MOST,
+            ShareKind::Mixed => {
+                access == Access::Writable && !has_mounts_below(path) && self.served() < SERVED_AT_MOST
+            }
         };
         let file_system = if is_served { FileSystem::Virtiofs } else { FileSystem::NineP };
-        self.devices.push(ShareDevice { tag: tag.to_owned(), path: path.to_owned(), file_system, writable });
+        self.devices.push(ShareDevice { tag: tag.to_owned(), path: path.to_owned(), file_system, access });
     }
 
     /// How many need a daemon.
@@ -175,6 +182,15 @@ impl Shares {
     fn add_bind(&mut self, tag: &str, inside: &Path, point: &Path, optional: bool) {
         let (tag, inside, point) = (tag.to_owned(), inside.into(), point.into());
         self.binds.push(Bind { tag, inside, point, optional });
+    }
+}
+
+/// What becomes of writes to a share of the target's, other than the root.
+fn access(target: &Target, writable: bool) -> Access {
+    match (writable, target.discards_writes) {
+        (false, _) => Access::ReadOnly,
+        (true, false) => Access::Writable,
+        (true, true) => Access::Overlay,
     }
 }
 
@@ -235,21 +251,13 @@ pub(crate) fn job(
         hostname: nix::unistd::gethostname().unwrap_or_else(|_| "vmtest".into()),
         umask: umask(),
         honors_setuid: shows_owners,
-        root: wire::Root {
-            tag: root.tag.clone(),
-            file_system: root.file_system,
-            access: match system.root_access {
-                RootAccess::Overlay => wire::RootAccess::Overlay,
-                RootAccess::ReadOnly => wire::RootAccess::ReadOnly,
-                RootAccess::Writable => wire::RootAccess::Writable,
-            },
-        },
+        root: wire::Root { tag: root.tag.clone(), file_system: root.file_system, access: root.access },
         shares: others
             .iter()
             .map(|device| Share {
                 tag: device.tag.clone(),
                 file_system: device.file_system,
-                writable: device.writable,
+                access: device.access,
             })
             .collect(),
         binds: shares.binds.clone(),

@@ -53,13 +53,14 @@ fn a_project_that_is_the_root_is_writable_only_where_the_root_is() {
     let (target, mut system) = target();
     let project = |system: &KernelSystem| {
         let shares = Shares::new(&target, system, Path::new("/"), None, ShareKind::NineP);
-        shares.devices.iter().any(|device| device.tag == "project" && device.writable)
+        shares.devices.iter().any(|device| device.tag == "project" && device.writable())
     };
     assert!(!project(&system));
     system.root_access = RootAccess::Writable;
     assert!(project(&system));
 }
 
+// F1
 #[test]
 fn only_the_project_and_writable_mounts_are_exported_writable() {
     let (mut target, mut system) = target();
@@ -71,13 +72,34 @@ fn only_the_project_and_writable_mounts_are_exported_writable() {
         shares
             .devices
             .iter()
-            .filter(|device| device.writable)
+            .filter(|device| device.writable())
             .map(|device| device.tag.clone())
             .collect::<Vec<_>>()
     };
     assert_eq!(writable(&system), ["project", "mount1"]);
     system.root_access = RootAccess::Writable;
     assert_eq!(writable(&system), ["root", "project", "mount1"]);
+}
+
+// F1
+#[test]
+fn where_writes_are_discarded_nothing_is_exported_writable() {
+    let (mut target, system) = target();
+    target.discards_writes = true;
+    let mount =
+        |guest: &str, writable| Mount { guest_path: guest.into(), host_path: "/data".into(), writable };
+    target.vm.mounts = vec![mount("/a", false), mount("/b", true)];
+    for kind in [ShareKind::NineP, ShareKind::Mixed, ShareKind::Virtiofs] {
+        let shares = Shares::new(&target, &system, Path::new("/p"), None, kind);
+        assert!(!shares.devices.iter().any(ShareDevice::writable), "{kind:?}");
+        let covered = shares.devices.iter().filter(|device| device.access == Access::Overlay);
+        assert_eq!(
+            covered.map(|device| device.tag.as_str()).collect::<Vec<_>>(),
+            ["root", "project", "mount1"]
+        );
+    }
+    let of_image = Shares::of_image(&target, Path::new("/p"), &[FileSystem::NineP, FileSystem::Virtiofs]);
+    assert!(!of_image.devices.iter().any(ShareDevice::writable));
 }
 
 #[test]

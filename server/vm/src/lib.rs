@@ -20,14 +20,15 @@ mod line_limit;
 mod live;
 pub mod logs;
 pub mod modules;
-#[cfg(test)]
-mod mutate;
 mod prepare;
 mod private;
 pub mod qemu;
 mod qemu_executor;
+mod regular;
 pub mod runner;
 pub mod sanitize;
+#[cfg(test)]
+mod scripted_peer;
 pub mod shelf;
 pub mod snapshot;
 mod sources;
@@ -37,6 +38,7 @@ pub mod verdict;
 mod virtiofsd;
 pub mod wording;
 
+pub use clock::awake;
 pub use image::{uefi_firmware, unbootable};
 pub use prepare::unsuitable;
 pub use qemu_executor::QemuExecutor;

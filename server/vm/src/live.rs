@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::net::Shutdown;
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,8 @@ use crate::virtiofsd::{FileServer, Virtiofsd};
 
 /// How much of the console explains a failure; the whole of it is in the log.
 const CONSOLE_LINES: usize = 25;
+/// How long after one of its connections QEMU is gone, too.
+const GOING: Duration = Duration::from_secs(2);
 /// QEMU needs milliseconds to save or load a state.
 const MIGRATION: Duration = Duration::from_secs(20);
 
@@ -55,6 +58,8 @@ pub(crate) struct Live {
     console: Arc<Mutex<Console>>,
     console_task: JoinHandle<()>,
     stream_tasks: Vec<JoinHandle<()>>,
+    /// What those tasks read, to end it.
+    read_ends: Vec<StdUnixStream>,
     monitor_socket: Option<UnixStream>,
     monitor: Option<Monitor>,
     /// Why QEMU leaves, as it says.
@@ -91,6 +96,8 @@ struct Streams {
     inputs: Inputs,
     guest: Option<Guest>,
     tasks: Vec<JoinHandle<()>>,
+    /// What those tasks read.
+    read_ends: Vec<StdUnixStream>,
 }
 
 impl Streams {
@@ -110,6 +117,7 @@ impl Streams {
                     stream: stream_end.as_raw_fd(),
                     input: input_end.as_raw_fd(),
                 };
+                let read_ends = vec![second_handle(&stream)?];
                 let pump = stream::pump(stream, events.clone(), control_sender, progress.clone());
                 Ok(Self {
                     descriptors,
@@ -118,6 +126,7 @@ impl Streams {
                     inputs: Inputs::Init(input),
                     guest: None,
                     tasks: vec![tokio::spawn(pump)],
+                    read_ends,
                 })
             }
             PreparedSystem::Image(image) => {
@@ -138,6 +147,7 @@ impl Streams {
                     input: port_end.as_raw_fd(),
                     terminal: line_end.as_raw_fd(),
                 };
+                let read_ends = [&stdout, &stderr, &shown].map(second_handle);
                 let phase = watch::Sender::new(PlainPhase::Before);
                 let (reading, emptied) = mpsc::channel::<Infallible>(1);
                 let outputs = [
@@ -168,6 +178,7 @@ impl Streams {
                     inputs: Inputs::Image { port, line: typed, sizes: sizes_sender },
                     guest: Some(guest),
                     tasks: tasks.into(),
+                    read_ends: read_ends.into_iter().collect::<io::Result<_>>()?,
                 })
             }
         }
@@ -283,6 +294,8 @@ impl Live {
         drop((console_end, monitor_end, agent_end, streams.ends, state_end));
         drop((own_memory, file_server_ends));
 
+        let mut read_ends = streams.read_ends;
+        read_ends.push(second_handle(&console)?);
         let alarms = watch::Sender::new(Alarms::default());
         let shared_console = Arc::new(Mutex::new(match prepared.system {
             PreparedSystem::Kernel(_) => Console::new(),
@@ -304,6 +317,7 @@ impl Live {
             console: shared_console,
             console_task,
             stream_tasks: streams.tasks,
+            read_ends,
             monitor_socket: Some(monitor),
             monitor: None,
             shutdown: None,
@@ -420,7 +434,11 @@ impl Live {
                 tracing::warn!("virtiofsd: {line}");
             }
         }
-        // With QEMU gone both streams end; what was in them is read first.
+        // With QEMU gone nothing more comes, whoever else has the other ends: a helper of a wrapper may. What is in them is read
+        // first.
+        for end in &self.read_ends {
+            let _ = end.shutdown(Shutdown::Read);
+        }
         let _ = (&mut self.console_task).await;
         // An image's command that was not told of its end is not waited for.
         self.guest = None;
@@ -487,6 +505,11 @@ async fn migrated(events: &mut mpsc::UnboundedReceiver<MonitorEvent>) -> io::Res
     }
 }
 
+/// How QEMU ended, in words, after one of its connections broke; none when it goes on without it.
+pub(crate) async fn gone(process: &mut Process) -> Option<String> {
+    tokio::time::timeout(GOING, process.wait()).await.ok().map(in_words)
+}
+
 /// How a process ended, in words.
 pub(crate) fn in_words(status: io::Result<ExitStatus>) -> String {
     status.map_or_else(|error| error.to_string(), |status| status.to_string())
@@ -496,6 +519,10 @@ fn socket_pair() -> io::Result<(UnixStream, StdUnixStream)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     Ok((UnixStream::from_std(ours)?, theirs))
+}
+
+fn second_handle(socket: &UnixStream) -> io::Result<StdUnixStream> {
+    socket.as_fd().try_clone_to_owned().map(StdUnixStream::from)
 }
 
 /// Reads the console to its end.

@@ -1,9 +1,11 @@
 //! Each target's output and console in files: where the user says, else with the last runs under the state directory.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::event::{EventKind, RunEvent};
 use crate::wording;
@@ -17,6 +19,8 @@ const NAME: usize = 80;
 #[derive(Debug)]
 pub struct Logs {
     folder: PathBuf,
+    /// The same, from before the run: a guest that can write there may put something else in its place.
+    opened: Arc<File>,
     /// Digits of the largest index, so that files sort as targets do.
     digits: usize,
     open: BTreeMap<usize, Files>,
@@ -33,7 +37,8 @@ impl Logs {
     pub fn create(folder: PathBuf, targets: usize) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         tempfile::tempfile_in(&folder)?;
-        Ok(Self { folder, digits: targets.to_string().len().max(2), open: BTreeMap::new() })
+        let opened = Arc::new(File::open(&folder)?);
+        Ok(Self { folder, opened, digits: targets.to_string().len().max(2), open: BTreeMap::new() })
     }
 
     /// Writes into a folder for `run_id` among the last runs, and lets the oldest go.
@@ -60,7 +65,8 @@ impl Logs {
     /// The same files for somebody who hears of other targets of the run.
     #[must_use]
     pub fn for_another_listener(&self) -> Self {
-        Self { folder: self.folder.clone(), digits: self.digits, open: BTreeMap::new() }
+        let (folder, opened) = (self.folder.clone(), self.opened.clone());
+        Self { folder, opened, digits: self.digits, open: BTreeMap::new() }
     }
 
     fn stem(&self, index: usize, name: &str) -> String {
@@ -71,12 +77,23 @@ impl Logs {
         if !self.open.contains_key(&event.index) {
             let stem = self.stem(event.index, &event.target);
             let files = Files {
-                output: File::create(self.folder.join(format!("{stem}.log")))?,
-                console: File::create(self.folder.join(format!("{stem}.console.log")))?,
+                output: self.create_file(&format!("{stem}.log"))?,
+                console: self.create_file(&format!("{stem}.console.log"))?,
             };
             self.open.insert(event.index, files);
         }
         Ok(self.open.get_mut(&event.index).expect("inserted above"))
+    }
+}
+
+impl Logs {
+    /// A new file in place of what is there, be it a link or a pipe.
+    fn create_file(&self, name: &str) -> io::Result<File> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", self.opened.as_raw_fd())).join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => OpenOptions::new().write(true).create_new(true).open(path),
+        }
     }
 }
 

@@ -156,6 +156,8 @@ fn prepare_image(
     let mut notices = Vec::new();
     if project == Path::new("/") {
         notices.push(PROJECT_IS_ROOT.to_owned());
+    } else if target.discards_writes {
+        notices.push("what the guest writes to the project is thrown away with it".to_owned());
     }
     let system = PreparedSystem::Image(PreparedImage { disk, firmware });
     Ok(Prepared { system, qemu, project, shares, virtiofsd, notices })

@@ -49,9 +49,17 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Opens a file to be locked, and makes it where there is none.
+/// Opens a file to be locked, and makes it where there is none. What is noted in it must not get into another file.
 pub(crate) fn lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).read(true).append(true).mode(0o600).open(path)
+    let flags = OFlag::O_NOFOLLOW.bits();
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
 }
 
 fn is_ours_alone(data: &fs::Metadata) -> bool {

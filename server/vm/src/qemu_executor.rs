@@ -7,12 +7,14 @@ mod warming;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use errand::Errand;
+use futures::future::{Fuse, FusedFuture as _, FutureExt as _};
 use keeping::Keeping;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -24,25 +26,21 @@ use warming::Purpose;
 
 use crate::agent_client::AgentClient;
 use crate::clock::Clock;
-use crate::decide::{self, Report, RunEnd};
+use crate::decide::{self, Limits, Report, RunEnd, Sign, Step};
 use crate::event::{Accelerator, Durations, EventKind, Finished, LostWrites, ShareKind};
 use crate::executor::{Executor, TargetIo, Warmed};
 use crate::image::GuestError;
 use crate::job::Attached;
-use crate::live::{Live, in_words};
+use crate::live::{Live, gone};
 use crate::modules::Links;
 use crate::prepare::{self, Prepared};
 use crate::qemu::monitor::MonitorEvent;
-use crate::qemu::process;
+use crate::qemu::process::{self, Process};
 use crate::snapshot::Snapshots;
 use crate::sources::{self, Sources};
-use crate::stream::Control;
 use crate::typing::Typing;
 use crate::verdict::Verdict;
 use crate::virtiofsd;
-
-/// How long a guest that was resumed may take to be set up before it boots instead.
-const RESUMED_SETUP: Duration = Duration::from_secs(60);
 
 /// Runs targets in QEMU.
 #[derive(Debug)]
@@ -158,6 +156,12 @@ struct Booted {
     monitor: mpsc::UnboundedReceiver<MonitorEvent>,
 }
 
+/// Module indexes that are being made.
+struct Indexes {
+    made: JoinHandle<Result<(), String>>,
+    call_off: CancellationToken,
+}
+
 /// What is known of a guest that was up, when its machine is gone.
 struct Ran {
     end: RunEnd,
@@ -193,10 +197,11 @@ impl Run<'_> {
         let indexes = prepared.indexes().cloned().map(|links| self.make_indexes(links));
         // KVM where it works, else TCG; the first answer of the agent ends it. An image's shares are mounted before it is said that it
         // is up, because only then it is known how they reach it.
-        let booted = self.get_up(&mut prepared).await?;
+        let booted = self.get_up(&mut prepared).await;
         if let Some(indexes) = indexes {
-            self.wait_for_indexes(indexes).await;
+            self.wait_for_indexes(indexes, booted.is_ok()).await;
         }
+        let booted = booted?;
         // By a job for our guest init, which carries the clock and fresh random bytes and so is written only now; in an image by its
         // own agent. The command's own time starts when the guest says that it runs; set-up belongs to the boot's limit.
         let mut ran = self.run_to_end(&prepared, booted).await;
@@ -215,6 +220,10 @@ impl Run<'_> {
             _ => LostWrites::default(),
         };
         Ok((verdict, lost_writes))
+    }
+
+    fn limits(&self, accelerator: Accelerator) -> Limits {
+        self.purpose.limits(self.target, accelerator)
     }
 
     async fn say(&self, event: EventKind) {
@@ -255,20 +264,25 @@ impl Run<'_> {
     }
 
     /// Makes module indexes, on a thread that may wait.
-    fn make_indexes(&self, links: Links) -> JoinHandle<Result<(), String>> {
-        let (cancel, priority) = (self.io.cancel.clone(), self.purpose.priority());
-        let runtime = Handle::current();
-        let run = move |depmod| runtime.block_on(process::output(depmod, priority, &cancel));
-        tokio::task::spawn_blocking(move || links.make(run))
+    fn make_indexes(&self, links: Links) -> Indexes {
+        let (cancel, priority) = (self.io.cancel.child_token(), self.purpose.priority());
+        let (call_off, runtime) = (cancel.clone(), Handle::current());
+        let run = move |mut depmod| {
+            process::tie_to_thread(&mut depmod);
+            runtime.block_on(process::output(depmod, priority, &cancel))
+        };
+        Indexes { made: tokio::task::spawn_blocking(move || links.make(run)), call_off }
     }
 
-    async fn wait_for_indexes(&self, indexes: JoinHandle<Result<(), String>>) {
-        let made = tokio::select! {
-            // The next step says so.
-            () = self.io.cancel.cancelled() => return,
-            made = indexes => made,
-        };
-        if let Ok(Err(sentence)) = made {
+    /// Waits for them, also when they are called off: they have a folder to tidy up.
+    async fn wait_for_indexes(&self, indexes: Indexes, are_needed: bool) {
+        if !are_needed {
+            indexes.call_off.cancel();
+        }
+        let made = indexes.made.await;
+        if let Ok(Err(sentence)) = made
+            && !indexes.call_off.is_cancelled()
+        {
             self.notice_once(&sentence, sentence.clone()).await;
         }
     }
@@ -296,12 +310,9 @@ impl Run<'_> {
             .terminal
             .as_ref()
             .map_or(Attached::No, |terminal| terminal.size.map_or(Attached::Pipe, Attached::Window));
-        let setup_limit = if self.keeping.is_resumed() {
-            self.target.boot_timeout.unwrap_or(RESUMED_SETUP)
-        } else {
-            self.boot_limit(Accelerator::Tcg)
-        };
-        let mut clock = Clock::new(setup_limit, self.target.timeout);
+        let limits = self.limits(Accelerator::Tcg);
+        let setup_limit = if self.keeping.is_resumed() { limits.resumed_setup } else { limits.setup };
+        let mut clock = Clock::new(setup_limit, limits.command);
         let errand = match Errand::new(self.target, prepared, live.guest.take(), attached) {
             Ok(errand) => errand,
             Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), false),
@@ -311,63 +322,45 @@ impl Run<'_> {
             let Live { process, agent, control, alarms, inputs, shutdown, .. } = live;
             let agent: &AgentClient = agent;
             let cancel = &self.io.cancel;
-            let mut errand = Some(Box::pin(errand.run(agent)));
-            // A panic or a halt on the console may be anybody's text: a guest that still answers has none.
-            let mut question = None;
+            let errand = errand.run(agent).fuse();
+            let question = Fuse::terminated();
+            tokio::pin!(errand, question);
             loop {
-                tokio::select! {
+                let sign = tokio::select! {
                     biased;
-                    () = cancel.cancelled() => break RunEnd::Cancelled,
-                    said = control.recv() => match said {
-                        Some(Control::Started) => {
-                            clock.command_started();
-                            // Not before: what is typed is the command's, and a guest that fails has none.
-                            let ends = self.io.terminal.take().zip(inputs.take());
-                            typing = ends.map(|(terminal, inputs)| {
-                                let has_window = terminal.size.is_some();
-                                Typing::start(terminal, inputs.keyboard(has_window))
-                            });
-                        }
-                        Some(Control::Ended(exit)) => break RunEnd::Ended(exit),
-                        Some(Control::Failed(sentence)) => break RunEnd::SetupFailed(sentence),
-                        None => break match process.wait().await {
-                            status @ Ok(_) => RunEnd::Died(in_words(status)),
-                            Err(error) => RunEnd::Unreachable(error.to_string()),
-                        },
+                    () = cancel.cancelled() => Sign::Stop,
+                    word = control.recv() => match word {
+                        Some(word) => Sign::Command(word),
+                        None => lost(process, &io::Error::other("its stream ended, and QEMU goes on")).await,
                     },
-                    done = async { errand.as_mut().expect("polled only while there is one").await }, if errand.is_some() => {
-                        errand = None;
-                        match done {
-                            Ok(()) => {}
-                            Err(GuestError::NotStarted(sentence)) => break RunEnd::SetupFailed(sentence),
-                            // QEMU's own end says more than the broken connection to the agent.
-                            Err(GuestError::Lost(error)) => {
-                                break match tokio::time::timeout(Duration::from_secs(2), process.wait()).await {
-                                    Ok(status) => RunEnd::Died(in_words(status)),
-                                    Err(_) => RunEnd::Unreachable(error.to_string()),
-                                };
-                            }
-                        }
-                    }
-                    Some(event) = monitor.recv() => match event {
-                        MonitorEvent::Restarted => break RunEnd::Restarted,
-                        MonitorEvent::DiskFailed(why) => break RunEnd::DiskFailed(why),
-                        MonitorEvent::Shutdown(reason) => *shutdown = Some(reason),
-                        MonitorEvent::Stopped | MonitorEvent::Migrated(_) => {}
+                    Err(error) = &mut errand => match error {
+                        GuestError::NotStarted(sentence) => Sign::NotStarted(sentence),
+                        GuestError::Lost(error) => lost(process, &error).await,
                     },
-                    Ok(()) = alarms.changed() => {
-                        let alarms = *alarms.borrow_and_update();
-                        if (alarms.panic || alarms.halted) && question.is_none() {
-                            question = Some(Box::pin(errand::is_dead(agent)));
+                    Some(event) = monitor.recv() => {
+                        if let MonitorEvent::Shutdown(reason) = &event {
+                            *shutdown = Some(reason.clone());
                         }
+                        Sign::Monitor(event)
                     }
-                    is_dead = async { question.as_mut().expect("polled only while there is one").await }, if question.is_some() => {
-                        question = None;
-                        if is_dead {
-                            break if alarms.borrow().panic { RunEnd::Panicked } else { RunEnd::Halted };
-                        }
+                    Ok(()) = alarms.changed() => Sign::Console(*alarms.borrow_and_update()),
+                    true = &mut question => Sign::Dead(*alarms.borrow()),
+                    () = clock.expired() => Sign::LimitOver,
+                };
+                match decide::while_running(sign, clock.end()) {
+                    Step::GoOn => {}
+                    Step::Ask if question.is_terminated() => question.set(errand::is_dead(agent).fuse()),
+                    Step::Ask => {}
+                    Step::Next => {
+                        clock.command_started();
+                        // Not before: what is typed is the command's, and a guest that fails has none.
+                        let ends = self.io.terminal.take().zip(inputs.take());
+                        typing = ends.map(|(terminal, inputs)| {
+                            let has_window = terminal.size.is_some();
+                            Typing::start(terminal, inputs.keyboard(has_window))
+                        });
                     }
-                    () = clock.expired() => break clock.end(),
+                    Step::End(end) => break end,
                 }
             }
         };
@@ -375,6 +368,11 @@ impl Run<'_> {
         clock.stop(&mut self.durations);
         (end, clock.has_command_begun())
     }
+}
+
+/// The connection to QEMU or its guest broke: QEMU's own end says more than that, if it comes.
+async fn lost(process: &mut Process, error: &io::Error) -> Sign {
+    gone(process).await.map_or_else(|| Sign::Unreachable(error.to_string()), Sign::QemuEnded)
 }
 
 fn lost_writes(exit: &Exit) -> LostWrites {

@@ -171,47 +171,114 @@ mod tests {
 
     const COUNT: usize = 100;
 
-    /// Runs so many targets one by one; returns the verdicts, and the indexes in the order in which they finished.
+    /// What a run of so many targets came to.
+    struct Ran {
+        /// In the order of the file.
+        verdicts: Vec<Verdict>,
+        /// The targets in the order in which they finished.
+        finished: Vec<usize>,
+        most_at_once: usize,
+    }
+
+    /// Runs `COUNT` targets; the first script is for the one that starts first. `watch` sees every event.
     async fn run_all(
-        scripts: impl IntoIterator<Item = Verdict>,
-        fail_fast: bool,
-    ) -> (Vec<Verdict>, Vec<usize>) {
+        scripts: impl IntoIterator<Item = ScriptEnd>,
+        schedule: Schedule,
+        mut watch: impl FnMut(&RunEvent, &CancellationToken) + Send + 'static,
+    ) -> Ran {
         let mut text = String::new();
         for number in 0..COUNT {
             write!(text, "[[target]]\nname = '{number}'\nkernel = 'k'\ncommand = 'c'\n").unwrap();
         }
         let loaded = vmtest_config::load(&text, Path::new("/")).unwrap();
         let targets = loaded.targets.into_iter().map(|resolved| resolved.target).collect();
-        let script = |verdict| Script { events: Vec::new(), end: ScriptEnd::Finish(Finished::from(verdict)) };
+        let script = |end| Script { events: vec![EventKind::Preparing], end };
         let executor = Arc::new(ScriptedExecutor::new(scripts.into_iter().map(script)));
-        let (sender, mut events) = mpsc::channel(10 * COUNT);
-        let schedule = Schedule { jobs: 1, fail_fast };
+        let (sender, mut events) = mpsc::channel(1);
         let cancel = CancellationToken::new();
-        let verdicts = run(RunId::new(), targets, schedule, executor, sender, cancel, None).await;
-        let mut finished = Vec::new();
-        while let Some(event) = events.recv().await {
-            if matches!(event.kind, EventKind::Finished(_)) {
-                finished.push(event.index);
+        let stop = cancel.clone();
+        let watching = tokio::spawn(async move {
+            let mut finished = Vec::new();
+            while let Some(event) = events.recv().await {
+                watch(&event, &stop);
+                if matches!(event.kind, EventKind::Finished(_)) {
+                    finished.push(event.index);
+                }
             }
-        }
-        (verdicts, finished)
+            finished
+        });
+        let verdicts = run(RunId::new(), targets, schedule, executor.clone(), sender, cancel, None).await;
+        Ran { verdicts, finished: watching.await.unwrap(), most_at_once: executor.most_at_once() }
     }
+
+    fn finish(verdict: Verdict) -> ScriptEnd {
+        ScriptEnd::Finish(Finished::from(verdict))
+    }
+
+    const ONE_BY_ONE: Schedule = Schedule { jobs: 1, fail_fast: false };
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn one_at_a_time_is_in_the_order_of_the_file() {
         for _ in 0..20 {
-            let (_, finished) = run_all(vec![Verdict::Passed; COUNT], false).await;
-            assert_eq!(finished, (0..COUNT).collect::<Vec<_>>());
+            let scripts = (0..COUNT).map(|_| finish(Verdict::Passed));
+            let ran = run_all(scripts, ONE_BY_ONE, |_, _| {}).await;
+            assert_eq!(ran.finished, (0..COUNT).collect::<Vec<_>>());
+            assert_eq!(ran.most_at_once, 1);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn as_many_run_at_once_as_there_are_jobs() {
+        const JOBS: usize = 20;
+        // Nobody gets past it before so many have come: with fewer at once the run would stand still.
+        let barrier = Arc::new(tokio::sync::Barrier::new(JOBS));
+        let script = |_| ScriptEnd::WaitForOthers(barrier.clone(), Finished::from(Verdict::Passed));
+        let schedule = Schedule { jobs: JOBS, fail_fast: false };
+        let run = run_all((0..COUNT).map(script), schedule, |_, _| {});
+        let ran = tokio::time::timeout(std::time::Duration::from_secs(60), run).await;
+        assert_eq!(ran.expect("the run stands still").most_at_once, JOBS);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn nothing_starts_after_the_failure_that_ends_the_run() {
         let failed = Verdict::Failed { exit_code: 3 };
         // A third target that starts would find no script, and be lost.
-        let (verdicts, finished) = run_all([Verdict::Passed, failed.clone()], true).await;
+        let scripts = [finish(Verdict::Passed), finish(failed.clone())];
+        let schedule = Schedule { fail_fast: true, ..ONE_BY_ONE };
+        let Ran { verdicts, finished, .. } = run_all(scripts, schedule, |_, _| {}).await;
         assert_eq!(verdicts[..2], [Verdict::Passed, failed]);
         assert!(verdicts[2..].iter().all(|verdict| *verdict == Verdict::Cancelled), "{verdicts:?}");
         assert_eq!(finished.len(), COUNT);
+    }
+
+    // H1
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_stop_ends_what_runs_and_starts_nothing_more_and_each_target_has_one_end() {
+        let cancelled = || ScriptEnd::WaitForCancel(Finished::from(Verdict::Cancelled));
+        let scripts = [finish(Verdict::Passed), cancelled(), cancelled()];
+        let schedule = Schedule { jobs: 2, fail_fast: false };
+        let Ran { verdicts, mut finished, .. } = run_all(scripts, schedule, |event, cancel| {
+            if event.index == 2 && matches!(event.kind, EventKind::Preparing) {
+                cancel.cancel();
+            }
+        })
+        .await;
+        assert_eq!(verdicts[0], Verdict::Passed);
+        assert!(verdicts[1..].iter().all(|verdict| *verdict == Verdict::Cancelled), "{verdicts:?}");
+        finished.sort_unstable();
+        assert_eq!(finished, (0..COUNT).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_target_whose_execution_panics_is_lost_and_the_others_run() {
+        let scripts = (0..COUNT).map(|index| match index {
+            1 => ScriptEnd::Panic,
+            _ => finish(Verdict::Passed),
+        });
+        let Ran { verdicts, finished, .. } = run_all(scripts, ONE_BY_ONE, |_, _| {}).await;
+        let Verdict::Lost(failure) = &verdicts[1] else { panic!("{:?}", verdicts[1]) };
+        assert!(failure.reason.contains("scripted panic of target `1`"), "{}", failure.reason);
+        assert_eq!(verdicts.iter().filter(|verdict| verdict.passed()).count(), COUNT - 1);
+        assert_eq!(finished, (0..COUNT).collect::<Vec<_>>());
     }
 }

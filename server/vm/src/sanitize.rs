@@ -132,7 +132,7 @@ fn is_invisible_steering(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use vmtest_fuzz::Fuzzer;
 
     use super::*;
 
@@ -180,20 +180,37 @@ mod tests {
         matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
     }
 
-    proptest! {
-        #[test]
-        fn no_byte_sequence_yields_a_control_character(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(line(&bytes).chars().all(|c| !c.is_control() && !is_invisible_steering(c)));
-        }
-
-        #[test]
-        fn no_mix_of_sequences_yields_a_control_character(text in "([a-z]|\x1b|\\[|\\]|[0-9;]|\u{9b}|\u{9d}|\r|\n|\x07|\t|\u{202e}|\\\\){0,60}") {
-            prop_assert!(line(text.as_bytes()).chars().all(|c| !c.is_control() && !is_invisible_steering(c)));
-        }
-
-        #[test]
-        fn xml_yields_only_allowed_characters(text in any::<String>()) {
-            prop_assert!(xml(&text).chars().all(is_xml));
-        }
+    // G6
+    #[test]
+    fn any_bytes_lose_all_that_a_terminal_or_xml_would_obey() {
+        Fuzzer::new("sanitize")
+            .pieces([
+                "\x1b",
+                "\x1b[",
+                "\x1b]0;",
+                "\x1b]52;c;",
+                "\x1bP",
+                "\x1b\\",
+                "\x07",
+                "\r",
+                "\n",
+                "\t",
+                "\\",
+                "[",
+                "]",
+            ])
+            .pieces([
+                "\u{9b}", "\u{9d}", "\u{90}", "\u{9c}", "\u{202e}", "\u{feff}", "\u{fffe}", "31m", "2J", ";",
+                "]]>", "é",
+            ])
+            .one_of(2)
+            .run(|bytes| {
+                let clean = line(bytes);
+                assert!(clean.chars().all(|c| !c.is_control() && !is_invisible_steering(c)), "{clean:?}");
+                assert_eq!(line(clean.as_bytes()), clean);
+                let text = String::from_utf8_lossy(bytes);
+                assert!(name(&text).chars().all(|c| !c.is_control() && !is_invisible_steering(c)));
+                assert!(xml(&text).chars().all(is_xml));
+            });
     }
 }

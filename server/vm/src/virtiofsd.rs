@@ -37,6 +37,8 @@ pub(crate) struct Virtiofsd {
     dialect: Dialect,
     /// Whether it runs as root.
     is_root: bool,
+    /// Whether it can be told to go without a capability. It would not start when one that it wants is taken from it.
+    can_go_without: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +59,12 @@ impl Virtiofsd {
             return Err("virtiofsd needs CAP_SYS_ADMIN".to_owned());
         }
         let program = host::find_virtiofsd().ok_or("there is no virtiofsd: install version 1.13 or newer")?;
-        let dialect = help(&program)
+        let found = help(&program)
             .map_err(|error| error.to_string())
-            .and_then(|help| Ok(dialect(&help, is_root)?))
+            .and_then(|help| Ok((dialect(&help, is_root)?, help.contains("modcaps"))))
             .map_err(|why| format!("{} {why}", program.display()))?;
-        Ok(Self { program, dialect, is_root })
+        let (dialect, can_go_without) = found;
+        Ok(Self { program, dialect, is_root, can_go_without })
     }
 
     /// Whether the guest sees whose files are, as it does with 9p; else all that are not the user's are nobody's.
@@ -72,7 +75,7 @@ impl Virtiofsd {
     fn mounts(&self, share: &ShareDevice) -> Option<OwnMounts> {
         let root_at = is_root(share).then_some(ROOT_AT);
         // An ordinary user's virtiofsd sees to that itself.
-        let read_only = self.is_root && !share.writable;
+        let read_only = self.is_root && !share.writable();
         (root_at.is_some() || read_only).then_some(OwnMounts {
             in_user_namespace: !self.is_root,
             root_at,
@@ -83,9 +86,11 @@ impl Virtiofsd {
     fn arguments(&self, share: &ShareDevice, listener: RawFd) -> Vec<OsString> {
         // What the guest cannot write is cached without asking the host again, as it is with 9p. Of what it can write, names,
         // sizes and times grow one second old at most, and contents are asked for whenever a file is opened.
-        let cache = if share.writable { "auto" } else { "always" };
+        let cache = if share.writable() { "auto" } else { "always" };
         // An overlay does not let anybody into what is announced.
-        let is_announced = share.writable || share.tag != ROOT_TAG;
+        let is_announced = share.writable() || share.tag != ROOT_TAG;
+        // Neither can QEMU make any.
+        let no_devices = self.is_root && self.can_go_without;
         let mut words: Vec<OsString> = Vec::new();
         let mut option = |name: &str, value: &str| words.extend([name.into(), value.into()]);
         match self.dialect {
@@ -96,6 +101,9 @@ impl Virtiofsd {
                 }
                 if is_announced {
                     option("-o", "announce_submounts");
+                }
+                if no_devices {
+                    option("-o", "modcaps=-mknod");
                 }
                 words.extend([format!("--fd={listener}").into(), "-o".into()]);
                 let mut source = OsString::from("source=");
@@ -108,12 +116,15 @@ impl Virtiofsd {
                 option("--log-level", "error");
                 option("--fd", &listener.to_string());
                 words.push("--xattr".into());
+                if no_devices {
+                    words.push("--modcaps=-mknod".into());
+                }
                 if is_announced {
                     words.push("--announce-submounts".into());
                 } else if can_hide_submounts {
                     words.push("--no-announce-submounts".into());
                 }
-                if !share.writable && !self.is_root {
+                if !share.writable() && !self.is_root {
                     words.push("--readonly".into());
                 }
                 words.extend(["--shared-dir".into(), directory(share).into()]);
@@ -279,19 +290,19 @@ fn meeting() -> io::Result<(UnixListener, OwnedFd)> {
 
 #[cfg(test)]
 mod tests {
-    use vmtest_guest::wire::FileSystem;
+    use vmtest_guest::wire::{Access, FileSystem};
 
     use super::*;
 
-    const C: &str = "    -o source=PATH             shared directory tree";
-    const RUST: &str = "      --shared-dir <SHARED_DIR>\n      --readonly\n      --no-announce-submounts";
+    const C: &str = "    -o source=PATH             shared directory tree\n    -o modcaps=CAPLIST";
+    const RUST: &str = "      --shared-dir <SHARED_DIR>\n      --readonly\n      --no-announce-submounts\n      --modcaps <MODCAPS>";
 
     fn share(writable: bool) -> ShareDevice {
         ShareDevice {
             tag: "project".into(),
             path: PathBuf::from("/a,b\\c"),
             file_system: FileSystem::Virtiofs,
-            writable,
+            access: if writable { Access::Writable } else { Access::ReadOnly },
         }
     }
 
@@ -301,7 +312,8 @@ mod tests {
     }
 
     fn virtiofsd(help: &str, is_root: bool) -> Virtiofsd {
-        Virtiofsd { program: "virtiofsd".into(), dialect: dialect(help, is_root).unwrap(), is_root }
+        let dialect = dialect(help, is_root).unwrap();
+        Virtiofsd { program: "virtiofsd".into(), dialect, is_root, can_go_without: help.contains("modcaps") }
     }
 
     #[test]
@@ -318,8 +330,8 @@ mod tests {
     fn the_daemon_in_c_is_told_a_path_with_commas() {
         assert_eq!(
             line(&virtiofsd(C, true), true),
-            "-o cache=auto -o xattr -o sandbox=namespace -o log_level=err -o announce_submounts --fd=7 -o \
-             source=/a\\,b\\\\c"
+            "-o cache=auto -o xattr -o sandbox=namespace -o log_level=err -o announce_submounts -o \
+             modcaps=-mknod --fd=7 -o source=/a\\,b\\\\c"
         );
         assert!(line(&virtiofsd(C, true), false).starts_with("-o cache=always -o xattr"));
     }
@@ -333,6 +345,13 @@ mod tests {
         );
         assert!(!line(&virtiofsd(RUST, false), true).contains("--readonly"));
         assert!(!line(&virtiofsd(RUST, true), false).contains("--readonly"));
+    }
+
+    #[test]
+    fn a_daemon_of_roots_makes_no_devices() {
+        assert!(line(&virtiofsd(RUST, true), true).contains("--modcaps=-mknod"));
+        assert!(!line(&virtiofsd(RUST, false), true).contains("modcaps"));
+        assert!(!line(&virtiofsd("--shared-dir", true), true).contains("modcaps"));
     }
 
     #[test]

@@ -133,7 +133,7 @@ pub fn lost_writes(lost: &LostWrites) -> Option<String> {
         return None;
     }
     let (files, were) = if lost.count == 1 { ("file", "was") } else { ("files", "were") };
-    let mut line = format!("{} {files} written outside the project {were} thrown away", lost.count);
+    let mut line = format!("{} {files} that the guest wrote {were} thrown away", lost.count);
     let mut separator = ": ";
     for path in lost.paths.iter().take(SHOWN) {
         let _ = write!(line, "{separator}{}", sanitize::line(path.as_bytes()));
@@ -207,7 +207,7 @@ mod tests {
         let lost = LostWrites { count: 2, paths: vec!["/etc/a".into(), "/var/b\n".into()] };
         assert_eq!(
             lost_writes(&lost).as_deref(),
-            Some("2 files written outside the project were thrown away: /etc/a, /var/b")
+            Some("2 files that the guest wrote were thrown away: /etc/a, /var/b")
         );
         let many = LostWrites { count: 9, paths: (0..9).map(|n| format!("/{n}")).collect() };
         assert!(lost_writes(&many).unwrap().ends_with("/3, /4, …"));

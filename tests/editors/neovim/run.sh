@@ -17,12 +17,15 @@ if [ -z "${VMTEST_BIN:-}" ]; then
     VMTEST_BIN=${CARGO_TARGET_DIR:-$top/target}/debug/vmtest
 fi
 VMTEST_BIN=$(realpath "$VMTEST_BIN")
-export VMTEST_BIN VMTEST_KERNELS="$top/target/kernels" VMTEST_TOP="$top"
+export VMTEST_BIN VMTEST_KERNELS="${VMTEST_KERNELS:-$top/target/kernels}" VMTEST_TOP="$top"
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+(cd "$top" && cargo build -p vmtest-tests --bin clean-run)
+clean=${CARGO_TARGET_DIR:-$top/target}/debug/clean-run
 
 status=0
 for nvim in nvim-0.10 nvim-newest; do
     # Every wait has a limit of its own. Should one be forgotten, there is still an end.
-    VMTEST_NVIM=$bin/$nvim timeout --kill-after=10 1800 "$bin/$nvim" --clean --headless -l "$here/driver.lua" "$nvim" "$*" || status=1
+    VMTEST_NVIM=$bin/$nvim "$clean" -- timeout --kill-after=10 1800 "$bin/$nvim" --clean --headless -l "$here/driver.lua" "$nvim" "$*" || status=1
 done
 exit $status

@@ -72,11 +72,13 @@ export class Home {
 
   /** Nothing of the caller's editor or home, and nothing of this one's left behind. */
   environment(): NodeJS.ProcessEnv {
+    // Its own: what a run leaves half-written there is found when the suite is over.
+    const XDG_CACHE_HOME = required('XDG_CACHE_HOME');
     const kept = Object.entries(process.env).filter(([name]) => !/^(VSCODE_|XDG_|ELECTRON_)/.test(name));
     return {
       ...Object.fromEntries(kept),
       HOME: this.make('h'),
-      XDG_CACHE_HOME: this.make('h', 'cache'),
+      XDG_CACHE_HOME,
       XDG_CONFIG_HOME: this.make('h', 'config'),
       XDG_DATA_HOME: this.make('h', 'data'),
       XDG_STATE_HOME: this.make('h', 'state'),

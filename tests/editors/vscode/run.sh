@@ -48,13 +48,16 @@ for entry in host/index.ts unit/index.ts; do
 done
 echo '{ "type": "commonjs" }' >"$VMTEST_SUITE/package.json"
 
+(cd "$root" && cargo build -p vmtest-tests --bin clean-run)
+clean=${CARGO_TARGET_DIR:-$root/target}/debug/clean-run
+
 [ $# -gt 0 ] || set -- unit host workbench
 failed=
 for suite in "$@"; do
     echo "--- vscode: $suite"
     case $suite in
-    unit) "$node/node" --test --test-reporter=spec "$VMTEST_SUITE/unit/index.js" || failed+=" $suite" ;;
-    *) "$node/node" "$suite.ts" || failed+=" $suite" ;;
+    unit) "$clean" -- "$node/node" --test --test-reporter=spec "$VMTEST_SUITE/unit/index.js" || failed+=" $suite" ;;
+    *) "$clean" -- "$node/node" "$suite.ts" || failed+=" $suite" ;;
     esac
 done
 if [ -n "$failed" ]; then

@@ -42,9 +42,22 @@ const settings = {
 const home = new Home();
 const kernel = 'kernels/6.1/boot/vmlinuz';
 home.link('kernels/6.1', stable);
+// A name that is none of what it looks like; whatever of it or of its target is executed leaves a mark.
+const evil = [
+  '[[target]]',
+  'name = "evil $(bug) `touch mark` $(touch mark) [link](command:vmtest.stop)\\n**two**"',
+  "kernel = './evil'",
+  "qemu_command = './evil'",
+  "command = 'touch mark'",
+  '',
+  '',
+].join('\n');
+home.write('evil', '#!/bin/sh\ntouch "${0%/*}/mark"\n');
+fs.chmodSync(path.join(home.work, 'evil'), 0o755);
 home.write(
   'vmtest.toml',
-  target('kernel', 'printf \'the guest runs \\033[32m%s\\033[0m\\n\' "$(uname -sr)"', kernel) +
+  evil +
+    target('kernel', 'printf \'the guest runs \\033[32m%s\\033[0m\\n\' "$(uname -sr)"', kernel) +
     target(
       'build',
       [
@@ -131,8 +144,24 @@ async function palette(command: string): Promise<void> {
   await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: command }).first().click();
 }
 
+function noMark(): void {
+  if (fs.existsSync(path.join(home.work, 'mark'))) {
+    throw new Error('something of a name or of a target was executed');
+  }
+}
+
 async function show(file: string): Promise<void> {
   await page.locator(`.tab[data-resource-name="${file}"]`).first().click();
+}
+
+/** A name is text there: no icon, no link, no letters in bold. */
+async function expectText(row: Locator): Promise<void> {
+  await row.waitFor();
+  for (const other of ['.codicon-bug', 'a[href]', 'strong', 'code']) {
+    if ((await row.locator(other).count()) > 0) {
+      throw new Error(`${other} in ${await row.innerHTML()}`);
+    }
+  }
 }
 
 async function screenshot(name: string): Promise<void> {
@@ -157,6 +186,8 @@ try {
     await lens('Run in VM').nth(1).waitFor();
     await lens('Run all').waitFor();
     await lens('Shell').first().waitFor();
+    // E2
+    noMark();
   });
 
   await step('it has colours where no other extension knows TOML', async () => {
@@ -223,7 +254,12 @@ try {
   await step('the palette runs a target, and the Test Explorer knows both', async () => {
     await palette('Focus on Test Explorer View');
     await palette('vmtest: Run Target in VM');
-    await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: 'kernel' }).first().click();
+    const choices = page.locator('.quick-input-list .monaco-list-row');
+    await expectText(choices.filter({ hasText: 'evil' }).first());
+    await choices
+      .filter({ hasText: /^kernel/ })
+      .first()
+      .click();
     await terminal(/the\sguest\sruns\sLinux/)
       .first()
       .waitFor();
@@ -233,6 +269,7 @@ try {
     if ((await file.getAttribute('aria-expanded')) === 'false') {
       await file.locator('.monaco-tl-twistie').click();
     }
+    await expectText(explorer.locator('.monaco-list-row').filter({ hasText: 'evil' }).first());
     await explorer.locator('.codicon-testing-passed-icon').first().waitFor();
     await explorer.locator('.codicon-testing-failed-icon').first().waitFor();
     await show('vmtest.toml');
@@ -267,6 +304,31 @@ try {
     await answer.waitFor();
     await page.keyboard.type('exit\n');
     await answer.waitFor({ state: 'hidden' });
+    noMark();
+  });
+
+  // E1
+  await step('a server that crashes at its start is said once, and not started over and over', async () => {
+    const starts = path.join(home.dir, 'starts');
+    const crash = home.write(
+      'crash',
+      `#!/bin/sh\n[ "$*" != 'lsp --help' ] || exec echo 'vmtest lsp'\necho >>'${starts}'\nexit 1\n`,
+    );
+    fs.chmodSync(crash, 0o755);
+    const toasts = page.locator('.notification-toast');
+    await palette('Notifications: Clear All Notifications');
+    await toasts.first().waitFor({ state: 'hidden' });
+    const file = path.join(home.user, 'User/settings.json');
+    fs.writeFileSync(file, JSON.stringify({ ...settings, 'vmtest.server.path': crash }));
+    await toasts.filter({ hasText: 'ended while it started' }).waitFor();
+    // What would start it again, or say more, would have done so before the server that comes after it is up.
+    fs.writeFileSync(file, JSON.stringify(settings));
+    await lens('Run in VM').nth(1).waitFor();
+    const [said, started] = [await toasts.count(), fs.readFileSync(starts, 'utf8').length];
+    await screenshot('crashed');
+    if (said !== 1 || started !== 1) {
+      throw new Error(`${said} messages, ${started} starts`);
+    }
   });
 } catch (error) {
   failure = error;

@@ -127,31 +127,37 @@ fn expect_killed_while(phase: Phase) {
     assert_eq!(files(&project, "socket"), Vec::<PathBuf>::new());
 }
 
+// H1
 #[test]
 fn a_run_that_is_cancelled_while_its_guest_is_parked_leaves_nothing() {
     expect_cancelled_while(Phase::Parking);
 }
 
+// H1
 #[test]
 fn a_run_that_is_cancelled_while_its_guest_is_copied_leaves_nothing() {
     expect_cancelled_while(Phase::Copying);
 }
 
+// H1
 #[test]
 fn a_run_that_is_cancelled_while_its_guest_gets_its_name_leaves_nothing() {
     expect_cancelled_while(Phase::Naming);
 }
 
+// S4 S1
 #[test]
 fn a_run_that_is_killed_while_its_guest_is_parked_leaves_nothing_for_the_next() {
     expect_killed_while(Phase::Parking);
 }
 
+// S4 S1
 #[test]
 fn a_run_that_is_killed_while_its_guest_is_copied_leaves_nothing_for_the_next() {
     expect_killed_while(Phase::Copying);
 }
 
+// S4 S1
 #[test]
 fn a_run_that_is_killed_while_its_guest_gets_its_name_leaves_nothing_for_the_next() {
     expect_killed_while(Phase::Naming);
@@ -173,6 +179,7 @@ fn expect_not_kept(run: &Outcome, because: &str) {
     run.check(said.count() == 1, &format!("it does not say `{because}`"));
 }
 
+// S4
 #[test]
 fn a_disk_that_is_full_costs_only_the_kept_guest() {
     if !machine::vmtest_is_root() {
@@ -189,6 +196,7 @@ fn a_disk_that_is_full_costs_only_the_kept_guest() {
     expect_not_kept(&run, "No space left on device");
 }
 
+// S1
 #[test]
 fn a_process_that_stands_still_with_the_lock_holds_nobody_up() {
     let project = Project::one("echo fine").without_snapshots();
@@ -198,6 +206,7 @@ fn a_process_that_stands_still_with_the_lock_holds_nobody_up() {
     expect_boot_and_recovery(&project, "there is no snapshot yet");
 }
 
+// S3 S8
 #[test]
 fn a_kept_guest_of_another_user_is_not_used() {
     if !machine::vmtest_is_root() {
@@ -211,6 +220,7 @@ fn a_kept_guest_of_another_user_is_not_used() {
     }
 }
 
+// S3 S8
 #[test]
 fn a_kept_guest_behind_a_symbolic_link_is_not_used_and_the_file_behind_it_stays() {
     let project = kept();
@@ -226,6 +236,7 @@ fn a_kept_guest_behind_a_symbolic_link_is_not_used_and_the_file_behind_it_stays(
     }
 }
 
+// S8
 #[test]
 fn in_a_folder_that_others_may_write_no_guest_is_used_or_kept() {
     let project = kept();
@@ -239,4 +250,25 @@ fn in_a_folder_that_others_may_write_no_guest_is_used_or_kept() {
     assert_eq!(files(&project, "state"), kept);
     fs::set_permissions(project.snapshots(), Permissions::from_mode(0o700)).unwrap();
     assert_eq!(start(&project.run_json()), "snapshot");
+}
+
+// S1
+#[test]
+fn a_run_beside_one_that_is_killed_while_it_keeps_a_guest_boots_and_the_next_one_keeps_it() {
+    let project = Project::one("echo fine; test -e again || sleep 1000").without_snapshots();
+    let mut first = project.vmtest(["--format", "json"]).with_many_machines().start();
+    let vmtest = first.pid();
+    assert!(came(&first, || Phase::Parking.is_now(&project, vmtest)), "it ended before it kept a guest");
+    first.signal(Signal::SIGSTOP);
+    assert!(came(&first, || stands_still(vmtest)), "it does not stand still");
+    project.write("again", "");
+    // The room of both is the first one's.
+    let second = project.vmtest(["--format", "json"]).without_machine().run();
+    second.expect_status(0).expect_guest_text("fine\n");
+    second.check(cold_because(&second).contains("another run is making the snapshot"), "it does not say why");
+    first.signal(Signal::SIGKILL);
+    first.finish();
+    assert_eq!(files(&project, "state"), Vec::<PathBuf>::new());
+    expect_boot_and_recovery(&project, "there is no snapshot yet");
+    assert_eq!((files(&project, "state").len(), files(&project, "memory").len()), (1, 1));
 }

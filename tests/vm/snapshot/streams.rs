@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vmtest_tests::{Outcome, Project, machine, target};
 
@@ -40,33 +40,38 @@ fn where_files_may_not_be_as_large_as_its_memory_a_guest_is_kept_as_a_stream() {
     expect_stream(&project, limited);
 }
 
-/// A QEMU that knows no memory that stays where it is: this machine's own, with another name for that.
-fn forgetful_qemu(folder: &Path) {
-    const CAPABILITY: &[u8] = b"x-ignore-shared";
+/// A QEMU of a test's own, in `folder`: this machine's, with its bytes changed.
+pub(super) fn own_qemu(folder: &Path, change: impl FnOnce(&[u8]) -> Vec<u8>) -> PathBuf {
     let qemu = machine::PATH.split(':').map(|folder| Path::new(folder).join("qemu-system-x86_64"));
     let qemu = qemu.into_iter().find(|file| file.exists()).expect("QEMU is installed");
-    let mut bytes = fs::read(qemu).unwrap();
-    let places: Vec<_> = memchr::memmem::find_iter(&bytes, CAPABILITY).collect();
-    assert!(!places.is_empty(), "this QEMU has the capability under another name");
-    for at in places {
-        bytes[at] = b'y';
-    }
-    fs::create_dir(folder.join("bin")).unwrap();
+    fs::create_dir_all(folder.join("bin")).unwrap();
     let program = folder.join("bin/qemu-system-x86_64");
-    fs::write(&program, bytes).unwrap();
+    fs::write(&program, change(&fs::read(qemu).unwrap())).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     // Its firmware and its modules are looked for beside it.
     for name in ["share", "lib"] {
         symlink(Path::new("/usr").join(name), folder.join(name)).unwrap();
     }
+    program
+}
+
+/// One that knows no memory that stays where it is: it has another name for that.
+fn forgetful(qemu: &[u8]) -> Vec<u8> {
+    const CAPABILITY: &[u8] = b"x-ignore-shared";
+    let mut bytes = qemu.to_vec();
+    let places: Vec<_> = memchr::memmem::find_iter(qemu, CAPABILITY).collect();
+    assert!(!places.is_empty(), "this QEMU has the capability under another name");
+    for at in places {
+        bytes[at] = b'y';
+    }
+    bytes
 }
 
 #[test]
 fn where_qemu_does_not_leave_memory_in_its_file_a_guest_is_kept_as_a_stream() {
     let project = Project::one(LOOK).without_snapshots();
     let folder = project.base().join("forgetful");
-    fs::create_dir(&folder).unwrap();
-    forgetful_qemu(&folder);
+    own_qemu(&folder, forgetful);
     let path = format!("{}:{}", folder.join("bin").display(), machine::PATH);
     expect_stream(&project, || {
         project.vmtest(["--format", "json"]).leaves(["seen", "result"]).env("PATH", &path).run()

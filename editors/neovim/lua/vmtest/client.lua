@@ -35,7 +35,7 @@ local function root(buf)
   if not path then
     return
   end
-  local cmd, missing = config.command()
+  local cmd, missing = config.server()
   if not cmd then
     vim.notify_once(missing --[[@as string]], vim.log.levels.WARN)
     return
@@ -55,7 +55,7 @@ function M.config()
   return {
     name = NAME,
     cmd = function(dispatchers)
-      local cmd, missing = config.command('lsp')
+      local cmd, missing = config.server()
       return vim.lsp.rpc.start(assert(cmd, missing), dispatchers)
     end,
     filetypes = { 'toml' },

@@ -83,4 +83,35 @@ function M.command(...)
   return vim.list_extend(cmd, { ... })
 end
 
+--- What a program says of itself, asked once as long as it is the same.
+---@type table<string, string|false>
+local asked = {}
+
+--- How the language server is started; nil and a sentence when that is not possible. An older `vmtest` knows no `lsp`, and
+--- would run every target of the vmtest.toml where it is started.
+---@return string[]?, string?
+function M.server()
+  local cmd, missing = M.command('lsp')
+  if not cmd then
+    return nil, missing
+  end
+  local file = vim.uv.fs_stat(vim.fn.exepath(cmd[1])) or {}
+  local key = vim.inspect({ cmd, file.ino, file.size, file.mtime })
+  if asked[key] == nil then
+    local ok, process =
+      pcall(vim.system, vim.list_extend({ unpack(cmd) }, { '--help' }), { cwd = '/', timeout = 10000 })
+    local said = ok and process:wait() or { code = -1, stdout = '' }
+    local serves = said.code == 0 and said.stdout:find('vmtest lsp', 1, true)
+    asked[key] = not serves
+        and ('vmtest: `%s` has no language server: it is too old, or another program. Install vmtest, or set vim.g.vmtest.cmd; see :help vmtest-install'):format(
+          cmd[1]
+        )
+      or false
+  end
+  if asked[key] then
+    return nil, asked[key] --[[@as string]]
+  end
+  return cmd
+end
+
 return M

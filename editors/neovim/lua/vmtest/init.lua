@@ -44,7 +44,7 @@ local function with_project(path, done)
   if not path then
     return client().say('there is no vmtest.toml here', vim.log.levels.ERROR)
   end
-  local _, missing = require('vmtest.config').command()
+  local _, missing = require('vmtest.config').server()
   if missing then
     return vim.notify(missing, vim.log.levels.ERROR)
   end

@@ -3,8 +3,10 @@
 //! Reports of several runs can be merged: every target is a suite of its own, whose name has the file in it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -26,12 +28,20 @@ const AT_LEAST: usize = 64 << 10;
 
 /// Collects a run and writes it at its end.
 pub(crate) struct JUnit {
-    file: PathBuf,
+    sink: Sink,
     places: Vec<Option<Place>>,
     each: usize,
     cases: BTreeMap<usize, Case>,
     now: fn() -> DateTime<Utc>,
     started: DateTime<Utc>,
+}
+
+/// Where a report goes; opened before the run, because a guest may put something else in its place.
+enum Sink {
+    /// A device or a pipe is written in place: replacing it would be a surprise.
+    Special(File),
+    /// A file of this name in this folder, in place of what is there.
+    File { folder: File, name: OsString },
 }
 
 #[derive(Debug)]
@@ -50,18 +60,19 @@ impl JUnit {
     }
 
     fn create_at(file: PathBuf, places: Vec<Option<Place>>, now: fn() -> DateTime<Utc>) -> io::Result<Self> {
-        if is_special(&file) {
-            OpenOptions::new().write(true).open(&file)?;
+        let sink = if is_special(&file) {
+            Sink::Special(OpenOptions::new().write(true).open(&file)?)
         } else {
-            if file.is_dir() {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
-            fs::create_dir_all(folder(&file))?;
+            let name = file.file_name().filter(|_| !file.is_dir()).ok_or(io::ErrorKind::IsADirectory)?;
+            let folder = folder(&file);
+            fs::create_dir_all(folder)?;
+            let folder = File::open(folder)?;
             // What decides is whether the folder takes the file that will replace the old one.
-            temporary(&file)?.close()?;
-        }
+            temporary(&folder)?.close()?;
+            Sink::File { folder, name: name.to_owned() }
+        };
         Ok(Self {
-            file,
+            sink,
             each: (PER_RUN / places.len().max(1)).clamp(AT_LEAST, PER_TARGET),
             places,
             cases: BTreeMap::new(),
@@ -207,18 +218,20 @@ impl Reporter for JUnit {
 
     fn end(&mut self, summary: &Summary) -> io::Result<()> {
         let text = self.report(summary).to_string().map_err(io::Error::other)?;
-        if is_special(&self.file) {
-            return OpenOptions::new().write(true).open(&self.file)?.write_all(text.as_bytes());
+        match &mut self.sink {
+            Sink::Special(file) => file.write_all(text.as_bytes()),
+            Sink::File { folder, name } => {
+                let mut file = temporary(folder)?;
+                file.write_all(text.as_bytes())?;
+                file.as_file().sync_all()?;
+                file.persist(within(folder).join(name)).map_err(|error| error.error)?;
+                Ok(())
+            }
         }
-        let mut file = temporary(&self.file)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&self.file).map_err(|error| error.error)?;
-        Ok(())
     }
 }
 
-/// A device or a pipe is written in place: replacing it would be a surprise.
+/// Whether it is a device or a pipe.
 fn is_special(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
 }
@@ -230,13 +243,18 @@ fn folder(file: &Path) -> &Path {
     }
 }
 
-fn temporary(file: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// The path of a folder that is open, whatever it is called by now.
+fn within(folder: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", folder.as_raw_fd()).into()
+}
+
+fn temporary(folder: &File) -> io::Result<tempfile::NamedTempFile> {
     use std::os::unix::fs::PermissionsExt as _;
     tempfile::Builder::new()
         .prefix(".vmtest-junit-")
         // The umask takes away what the user does not want; a report is as public as any other file.
         .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder(file))
+        .tempfile_in(within(folder))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub(crate) mod junit;
 pub(crate) mod live;
 pub(crate) mod plain;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::io;
 use std::sync::Arc;

@@ -499,7 +499,7 @@ mod tests {
         let outputs = report(vec![("a".into(), script)], Style::default());
         expect![[r"
             vmtest: a: KVM does not work; using TCG
-            vmtest: a: 1 file written outside the project was thrown away: /etc/x
+            vmtest: a: 1 file that the guest wrote was thrown away: /etc/x
         "]]
         .assert_eq(&outputs.err.text());
     }

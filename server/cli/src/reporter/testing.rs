@@ -41,6 +41,7 @@ pub(crate) fn target(name: &str) -> config::Target {
         inherit_env: config::InheritEnv::None,
         fail_on_kernel_bug: true,
         project_dir: PathBuf::from("/project"),
+        discards_writes: false,
         vm: config::Vm {
             num_cpus: 2.try_into().unwrap(),
             memory: config::Memory { bytes: 4 << 30 },
@@ -117,6 +118,15 @@ pub(crate) fn drive_listeners(
     listeners: Vec<Listener>,
     cancel: &CancellationToken,
 ) -> Trouble {
+    run(targets, listeners, cancel).0
+}
+
+/// The same, with the verdicts in the order of the targets.
+pub(crate) fn run(
+    targets: Vec<Scripted>,
+    listeners: Vec<Listener>,
+    cancel: &CancellationToken,
+) -> (Trouble, Vec<Verdict>) {
     let (names, scripts): (Vec<_>, Vec<_>) = targets.into_iter().unzip();
     let targets = names.iter().map(|name| target(name)).collect();
     let executor = Arc::new(ScriptedExecutor::new(scripts));
@@ -126,11 +136,10 @@ pub(crate) fn drive_listeners(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let run_id = RunId("run".into());
-        let (trouble, _) = tokio::join!(
+        tokio::join!(
             super::drive(receiver, listeners, clock, cancel.clone()),
             runner::run(run_id, targets, schedule, executor, sender, cancel.child_token(), None),
-        );
-        trouble
+        )
     })
 }
 

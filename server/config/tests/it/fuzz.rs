@@ -3,18 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use vmtest_config::{Document, KernelOptions, LineIndex, Problem, Purpose, Source, load_bytes};
+use vmtest_fuzz::{Choices, Fuzzer};
 
 use crate::fixtures::files;
-
-/// The same cases each time, on every machine.
-fn runner(cases: u32) -> TestRunner {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
-}
 
 fn check_spans(file: &str, problems: &[Problem]) {
     let index = LineIndex::new(file);
@@ -54,15 +46,6 @@ fn check(bytes: &[u8]) {
             check_spans(valid, &problems);
         }
     }
-}
-
-/// One change of a text: what a keystroke, a paste or a broken disk does.
-#[derive(Debug, Clone)]
-enum Change {
-    Cut(prop::sample::Index, usize),
-    Insert(prop::sample::Index, &'static str),
-    Flip(prop::sample::Index, u8),
-    Double(prop::sample::Index, usize),
 }
 
 const PIECES: &[&str] = &[
@@ -120,161 +103,77 @@ const PIECES: &[&str] = &[
     "inherit_env = [1]\n",
 ];
 
-fn change() -> impl Strategy<Value = Change> {
-    let index = any::<prop::sample::Index>;
-    prop_oneof![
-        (index(), 0..40_usize).prop_map(|(at, length)| Change::Cut(at, length)),
-        (index(), prop::sample::select(PIECES)).prop_map(|(at, piece)| Change::Insert(at, piece)),
-        (index(), any::<u8>()).prop_map(|(at, mask)| Change::Flip(at, mask)),
-        (index(), 0..60_usize).prop_map(|(at, length)| Change::Double(at, length)),
-    ]
+/// Every fixture is a seed.
+fn fuzzer(name: &'static str) -> Fuzzer {
+    let fixtures = ["valid", "invalid"].into_iter().flat_map(files);
+    fixtures.fold(Fuzzer::new(name).pieces(PIECES), |fuzzer, (_, text)| fuzzer.seed(text))
 }
 
-fn apply(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
-    for change in changes {
-        let length = bytes.len();
-        match change {
-            Change::Cut(at, count) => {
-                let at = at.index(length + 1);
-                bytes.drain(at..(at + count).min(length));
-            }
-            Change::Insert(at, piece) => {
-                let at = at.index(length + 1);
-                bytes.splice(at..at, piece.bytes());
-            }
-            Change::Flip(at, mask) if length > 0 => bytes[at.index(length)] ^= mask,
-            Change::Flip(..) => {}
-            Change::Double(at, count) => {
-                let at = at.index(length + 1);
-                let copy = bytes[at..(at + count).min(length)].to_vec();
-                bytes.splice(at..at, copy);
+// U2
+#[test]
+fn any_bytes_are_loaded_or_refused_with_places_that_are_theirs() {
+    fuzzer("loader").run(check);
+}
+
+const KEYS: [&str; 16] = [
+    "name",
+    "vm",
+    "vm.memory",
+    "vm.mounts.'/a'",
+    "vm.mounts",
+    "env",
+    "env.A",
+    "inherit_env",
+    "timeout",
+    "vm.extra_args",
+    "kernel_args",
+    "",
+    "x",
+    "vm.num_cpus",
+    "uefi",
+    "arch",
+];
+
+#[test]
+fn any_settings_and_options_are_taken_or_refused_with_places_that_are_theirs() {
+    let text = "[[target]]\nname = 't'\nkernel = 'k'\ncommand = 'c'\n";
+    let anything = |choices: &mut Choices<'_>| {
+        let length = choices.below(40);
+        String::from_utf8_lossy(choices.bytes(length)).into_owned()
+    };
+    Fuzzer::new("settings").pieces(PIECES).one_of(2).run(|input| {
+        let mut choices = Choices::new(input);
+        let count = 1 + choices.below(4);
+        let assignments: Vec<_> =
+            (0..count).map(|_| format!("{}={}", choices.of_all(&KEYS), anything(&mut choices))).collect();
+        let mut document = Document::parse(text, Path::new("/p")).unwrap();
+        for assignment in &assignments {
+            if let Err(problem) = document.set(assignment) {
+                check_spans(text, &[problem]);
             }
         }
-    }
-    bytes
+        let problems = match document.resolve(Purpose::Run) {
+            Ok(loaded) => loaded.warnings,
+            Err(problems) => problems,
+        };
+        check_spans(text, &problems);
+        let [kernel, args, arch, command] = [0; 4].map(|_| anything(&mut choices));
+        let options = KernelOptions {
+            kernel: &kernel,
+            kernel_args: Some(&args),
+            rootfs: Some(&args),
+            arch: Some(&arch),
+            qemu_command: Some(&kernel),
+            command: &command,
+            ..KernelOptions::default()
+        };
+        if let Err(problems) = Document::from_options(&options, Path::new("/p")).resolve(Purpose::Run) {
+            check_spans("", &problems);
+        }
+    });
 }
 
-fn seeds() -> Vec<Vec<u8>> {
-    let files = ["valid", "invalid"].into_iter().flat_map(files);
-    files.map(|(_, text)| text.into_bytes()).chain([Vec::new()]).collect()
-}
-
-fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    (prop::sample::select(seeds()), prop::collection::vec(change(), 0..12))
-        .prop_map(|(bytes, changes)| apply(bytes, &changes))
-}
-
-#[test]
-fn arbitrary_bytes_never_panic() {
-    runner(2000)
-        .run(&prop::collection::vec(any::<u8>(), 0..300), |bytes| {
-            check(&bytes);
-            Ok(())
-        })
-        .unwrap();
-}
-
-#[test]
-fn arbitrary_pieces_of_toml_never_panic() {
-    let pieces = prop::collection::vec(prop::sample::select(PIECES), 0..60);
-    runner(2000)
-        .run(&pieces, |pieces| {
-            check(pieces.concat().as_bytes());
-            Ok(())
-        })
-        .unwrap();
-}
-
-#[test]
-fn mutated_files_never_panic() {
-    runner(2000)
-        .run(&mutated(), |bytes| {
-            check(&bytes);
-            Ok(())
-        })
-        .unwrap();
-}
-
-#[test]
-fn arbitrary_assignments_never_panic() {
-    let text = "[[target]]\nname = 't'\nkernel = 'k'\ncommand = 'c'\n";
-    let keys = prop::sample::select(vec![
-        "name",
-        "vm",
-        "vm.memory",
-        "vm.mounts.'/a'",
-        "vm.mounts",
-        "env",
-        "env.A",
-        "inherit_env",
-        "timeout",
-        "vm.extra_args",
-        "",
-        "x",
-        "vm.num_cpus",
-        "uefi",
-        "arch",
-    ]);
-    let value = prop::collection::vec(prop::sample::select(PIECES), 0..6).prop_map(|pieces| pieces.concat());
-    let assignment = prop_oneof![
-        (keys, value).prop_map(|(key, value)| format!("{key}={value}")),
-        prop::collection::vec(prop::sample::select(PIECES), 0..10).prop_map(|pieces| pieces.concat()),
-    ];
-    runner(3000)
-        .run(&prop::collection::vec(assignment, 1..4), |assignments| {
-            let mut document = Document::parse(text, Path::new("/p")).unwrap();
-            for assignment in &assignments {
-                if let Err(problem) = document.set(assignment) {
-                    check_spans(text, &[problem]);
-                }
-            }
-            let problems = match document.resolve(Purpose::Run) {
-                Ok(loaded) => loaded.warnings,
-                Err(problems) => problems,
-            };
-            check_spans(text, &problems);
-            Ok(())
-        })
-        .unwrap();
-}
-
-#[test]
-fn arbitrary_options_never_panic() {
-    let text =
-        || prop::collection::vec(prop::sample::select(PIECES), 0..4).prop_map(|pieces| pieces.concat());
-    runner(1000)
-        .run(&(text(), text(), text(), text()), |(kernel, args, arch, command)| {
-            let options = KernelOptions {
-                kernel: &kernel,
-                kernel_args: Some(&args),
-                rootfs: Some(&args),
-                arch: Some(&arch),
-                qemu_command: Some(&kernel),
-                command: &command,
-                ..KernelOptions::default()
-            };
-            if let Err(problems) = Document::from_options(&options, Path::new("/p")).resolve(Purpose::Run) {
-                check_spans("", &problems);
-            }
-            Ok(())
-        })
-        .unwrap();
-}
-
-#[test]
-fn a_few_seconds_of_ever_new_mutations_never_panic() {
-    let end = Instant::now() + Duration::from_secs(5);
-    let mut runner = runner(1);
-    let strategy = mutated();
-    let mut round = 0_u32;
-    while Instant::now() < end {
-        let bytes = strategy.new_tree(&mut runner).unwrap().current();
-        check(&bytes);
-        round += 1;
-    }
-    assert!(round > 0);
-}
-
+// U2
 #[test]
 fn hostile_files_take_linear_time() {
     // Generous: each is below a second even in a debug build, and would take minutes if it were quadratic.

@@ -13,6 +13,7 @@ mod sources;
 mod syntax;
 mod targets;
 mod types;
+mod untrusted;
 mod values;
 
 use std::fmt::Write;

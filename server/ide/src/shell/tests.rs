@@ -1,4 +1,4 @@
-use proptest::prelude::*;
+use vmtest_fuzz::Fuzzer;
 
 use super::*;
 
@@ -176,6 +176,7 @@ fn what_the_outer_shell_knows_is_meant() {
     ]);
 }
 
+// L5
 #[test]
 fn a_script_of_any_size_is_read_in_linear_time_and_its_findings_lie_in_it() {
     for unit in ["$(", "\"", "'", "`", "cat <<EOF\n", "a;", "if ", "(", "${", "\\", "bash -c \"x=1 $x\"\n"] {
@@ -185,21 +186,60 @@ fn a_script_of_any_size_is_read_in_linear_time_and_its_findings_lie_in_it() {
     }
 }
 
-proptest! {
-    #[test]
-    fn every_finding_lies_in_the_script(
-        words in proptest::collection::vec(
-            prop_oneof![
-                Just("a"), Just(" "), Just("\n"), Just(";"), Just("|"), Just("<<E"), Just("E\n"), Just("\""), Just("'"),
-                Just("$x"), Just("${"), Just("}"), Just("("), Just(")"), Just("bash -c "), Just("\\"), Just("x="),
-                Just("ä"), Just("set -e"), Just("tee"), Just("if "), Just("fi"), Just("&&"), Just("&"), Just("2>"), Just("#"),
-            ],
-            0..40,
-        )
-    ) {
-        let script = words.concat();
-        for finding in lint(&script) {
-            prop_assert!(script.get(finding.span.clone()).is_some_and(|text| !text.is_empty()), "{:?}", finding);
-        }
-    }
+// L5
+#[test]
+fn any_script_has_findings_and_cures_that_lie_in_it() {
+    let pieces = [
+        "a",
+        " ",
+        "\n",
+        ";",
+        "|",
+        "<<E",
+        "<<-'E'",
+        "E\n",
+        "\"",
+        "'",
+        "$x",
+        "${",
+        "}",
+        "(",
+        ")",
+        "$(",
+        "`",
+        "bash -c ",
+        "\\",
+        "x=",
+        "ä",
+        "set -e",
+        "tee",
+        "if ",
+        "fi",
+        "&&",
+        "&",
+        "2>",
+        "#",
+        "case x in ",
+        "esac",
+        "for ((",
+        "<<<",
+        "trap ",
+        "\r\n",
+        "\t",
+    ];
+    Fuzzer::new("shell")
+        .seed("cat <<EOF\nhello\nEOF\nset -e\n./a | tee x\n")
+        .seed("bash -c \"x=1; echo $x\"\nif ./a; then ./b; fi\n")
+        .pieces(pieces)
+        .one_of(2)
+        .run(|bytes| {
+            let script = String::from_utf8_lossy(bytes);
+            for finding in lint(&script) {
+                let piece = script.get(finding.span.clone());
+                assert!(piece.is_some_and(|text| !text.is_empty()), "{finding:?}");
+                if let Some(Cure::Escape(at)) = finding.cure {
+                    assert!(script.is_char_boundary(at), "{finding:?}");
+                }
+            }
+        });
 }

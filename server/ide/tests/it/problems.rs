@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use expect_test::{Expect, expect};
-use proptest::prelude::*;
 use vmtest_config::load;
+use vmtest_fuzz::{Fuzzer, Random};
 use vmtest_ide::{Analysis, Problem, Severity};
 
-use crate::fixtures::files;
+use crate::fixtures::{PIECES, files};
 use crate::support::{BASE, analysis, slice};
 
 /// A line for each problem: what it is called, the text that it is about, what it says.
@@ -202,27 +202,33 @@ fn what_is_kept_over_an_edit_is_right_at_every_keystroke() {
     }
 }
 
-proptest! {
-    #[test]
-    fn what_is_kept_over_any_edits_is_right(
-        texts in proptest::collection::vec(
-            proptest::collection::vec(
-                prop_oneof![
-                    Just("[[target]]\n"), Just("[[target]]\n"), Just("name = 'a'\n"), Just("name = 'b'\n"),
-                    Just("kernel = 'k'\n"), Just("command = 'c'\n"), Just("x = '''\n"), Just("'''\n"), Just("\"\"\""),
-                    Just("[other]\n"), Just("target = 1\n"), Just("[target]\n"), Just("memory = 1\n"),
-                    Just("x = [\n"), Just("]"), Just("\""), Just("\n"),
-                ],
-                0..16,
-            ),
-            1..8,
-        )
-    ) {
+// L4
+#[test]
+fn any_edits_keep_only_what_is_right_and_the_strict_loader_agrees() {
+    let fixtures = files("valid").into_iter().chain(files("invalid"));
+    let fuzzer = fixtures.fold(Fuzzer::new("edits"), |fuzzer, (_, text)| fuzzer.seed(text));
+    // The input is a text, and decides what is typed, pasted and deleted after it.
+    fuzzer.pieces(PIECES).longest(4 << 10).run(|bytes| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let mut random = Random::of(bytes);
         let mut known = analysis("");
-        for words in texts {
-            known = edited_is_new(&known, &words.concat());
+        known.problems();
+        let mut now = text.clone();
+        for _ in 0..4 {
+            known = edited_is_new(&known, &now);
+            let start = boundary(&now, random.below(now.len() + 1));
+            let end = boundary(&now, start + random.below(60)).max(start);
+            let new = if random.below(3) == 0 { "" } else { *random.of_all(&PIECES) };
+            now.replace_range(start..end, new);
         }
-    }
+        edited_is_new(&known, &text);
+        agree(&text, "what was made up");
+    });
+}
+
+/// The nearest place before, or at, that one where a character starts.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 #[test]
@@ -251,6 +257,7 @@ fn a_header_that_lost_a_bracket_is_the_only_mistake() {
     }
 }
 
+// L5
 #[test]
 fn many_errors_take_linear_time() {
     // Each of these would take minutes if it were not.

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use proptest::prelude::*;
+use vmtest_fuzz::{Fuzzer, Random};
 use vmtest_ide::{Analysis, CompletionKind, Surroundings, Symbol};
 
+use crate::fixtures::{PIECES, files};
 use crate::support::{analysis, apply, expand, slice, with_entries};
 
 const EXAMPLE: &str = include_str!("../../../../examples/vmtest.toml");
@@ -179,37 +180,70 @@ fn every_completion_on_a_line_of_its_own_leaves_a_file_that_can_be_read() {
     assert!(taken > 100, "{taken}");
 }
 
-fn words() -> impl Strategy<Value = String> {
-    let word = prop_oneof![
-        3 => prop::sample::select(vec![
-            "[[target]]\n", "[target.vm]\n", "[target.vm.mounts.\"/x\"]\n", "[[", "]]", "[", "]", "{", "}", "\n", "\r\n",
-            "\"", "'", "\"\"\"", "'''", "\\", "=", ".", ",", "#", " ", "\t", "ä", "𝄞", "\u{feff}", "\0", "1", "true",
-            "name", "kernel", "vm", "memory", "mounts", "env", "target", "kernel = \"", "memory = \"4G\"\n", "4G",
-            "vm = { ", "host_path = \"./", "command = '''\n", "timeout = ", "# x\n", "1979-05-27", "1.5", "-", "/",
-        ])
-        .prop_map(str::to_owned),
-        1 => any::<String>(),
-    ];
-    prop::collection::vec(word, 0..30).prop_map(|words| words.concat())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_text_can_be_asked_anywhere(text in words(), offsets in prop::collection::vec(any::<prop::sample::Index>(), 8)) {
+// L4, L5
+#[test]
+fn any_text_can_be_asked_anywhere_and_is_formatted_to_what_it_says() {
+    let fixtures = files("valid").into_iter().chain(files("invalid"));
+    let fuzzer = fixtures.fold(Fuzzer::new("analysis"), |fuzzer, (_, text)| fuzzer.seed(text));
+    let machine = machine();
+    // A file has at most 1 MiB; what is more than linear shows in far less.
+    fuzzer.seed(RICH).seed(EXAMPLE).pieces(PIECES).longest(8 << 10).run(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
         let analysis = analysis(&text);
-        let machine = machine();
         whole(&analysis, &machine);
-        for offset in offsets {
+        analysis.problems();
+        let mut random = Random::of(bytes);
+        for _ in 0..4 {
             // Inside a character and past the end, too: nothing may panic there.
-            let offset = offset.index(text.len() + 2);
+            let offset = random.below(text.len() + 2);
             analysis.hover(offset, &machine);
             analysis.wanted_directory(offset);
             analysis.completions(offset, &machine);
             if text.is_char_boundary(offset) {
                 place(&analysis, offset, &machine);
             }
+        }
+        if let Some(after) = analysis.format() {
+            let targets = |text: &str| {
+                let loaded = vmtest_config::load(text, "/p".as_ref()).ok()?;
+                Some(loaded.targets.into_iter().map(|resolved| resolved.target).collect::<Vec<_>>())
+            };
+            assert_eq!(targets(&text), targets(&after), "{after}");
+            assert_eq!(crate::support::analysis(&after).format(), None, "{after}");
+        }
+    });
+}
+
+/// Parsers recurse, and a stack that overflows takes the server with it.
+// L5
+#[test]
+fn nothing_is_long_enough_to_overflow_the_stack() {
+    let machine = Surroundings::default();
+    for length in [3_000, 30_000, 300_000] {
+        for (start, piece, end) in [
+            ("x = ", "1", ""),
+            ("x = 1.", "1", ""),
+            ("x = 1e", "1", ""),
+            ("x = 0x", "f", ""),
+            ("x = 1", "_1", ""),
+            ("x = 2020-01-01T00:00:00.", "1", ""),
+            ("", "a", " = 1"),
+            ("x = ", "a", ""),
+            ("x = \"", "a", ""),
+            ("x = \"", "a", "\""),
+            ("x = '", "a", "'"),
+            ("x = \"\"\"", "a\n", "\"\"\""),
+            ("x = \"", "\\n", "\""),
+            ("", "\"", ""),
+            ("x = ", "'", ""),
+            ("#", "ü", ""),
+            ("x =", " ", "1"),
+            ("", "\n", ""),
+        ] {
+            let text = format!("[[target]]\n{start}{}{end}\n", piece.repeat(length / piece.len()));
+            let analysis = analysis(&text);
+            whole(&analysis, &machine);
+            analysis.format();
         }
     }
 }

@@ -147,7 +147,7 @@ mod tests {
                   | line 17
                   | line 18
                   | line 19
-                1 file written outside the project was thrown away: /etc/motd
+                1 file that the guest wrote was thrown away: /etc/motd
             "]],
         );
     }
@@ -170,7 +170,7 @@ mod tests {
                 Help: set CONFIG_9P_FS
                 Last lines of the console:
                   | Kernel panic
-                1 file written outside the project was thrown away: /etc/motd
+                1 file that the guest wrote was thrown away: /etc/motd
             "]],
         );
     }
@@ -187,7 +187,7 @@ mod tests {
                 The kernel's console said:
                   | BUG: bad
                   | Call Trace:
-                1 file written outside the project was thrown away: /etc/motd
+                1 file that the guest wrote was thrown away: /etc/motd
             "]],
         );
     }

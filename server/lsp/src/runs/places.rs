@@ -342,6 +342,7 @@ mod tests {
         }
     }
 
+    // F2
     #[test]
     fn nothing_outside_is_named_whatever_leads_there() {
         let project = Project::new();
@@ -351,6 +352,16 @@ mod tests {
         {
             assert_eq!(project.leads_to(path), None, "{path}");
         }
+    }
+
+    // F2
+    #[test]
+    fn a_link_or_a_pipe_that_came_since_the_file_was_looked_at_is_not_read() {
+        let project = Project::new();
+        let (link, pipe) = (project.path("project/link.c"), project.path("project/pipe.c"));
+        symlink(project.path("secret"), &link).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(open(&link).is_err() && open(&pipe).is_err());
     }
 
     #[test]

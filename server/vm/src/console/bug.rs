@@ -91,7 +91,7 @@ impl KernelBug {
 pub(super) const PANIC: &str = "Kernel panic - not syncing: ";
 
 /// The kinds of report, by what a message starts with; the first that fits counts.
-const STARTS: [(&str, BugKind); 37] = [
+pub(super) const STARTS: [(&str, BugKind); 37] = [
     ("Kernel panic - not syncing", BugKind::Panic),
     ("PANIC: early exception", BugKind::Panic),
     ("PANIC: double fault", BugKind::Oops),

@@ -1,8 +1,7 @@
-use std::time::{Duration, Instant};
+use vmtest_fuzz::{Fuzzer, Random};
 
 use super::line::LINE_LIMIT;
 use super::*;
-use crate::mutate::{Numbers, mutations};
 
 /// Everything that a console told, in a form that can be compared.
 fn read_in_pieces(bytes: &[u8], mut next: impl FnMut(usize) -> usize) -> (Vec<ConsoleEvent>, Console) {
@@ -399,31 +398,67 @@ fn a_silent_console_has_not_spoken() {
     assert_eq!(read("x").heard(), Heard::Something);
 }
 
+// G1: a splat split over two reads
 #[test]
 fn every_split_of_the_same_bytes_tells_the_same() {
     let text = format!("{NULL_DEREFERENCE}{SYSRQ}{KASAN}{LOCKDEP}{}ä\nlast", "ö".repeat(LINE_LIMIT));
     let (whole, _) = read_in_pieces(text.as_bytes(), |len| len);
-    assert_eq!(read_in_pieces(text.as_bytes(), |_| 1).0, whole);
-    let mut numbers = Numbers::new(7);
-    let end = Instant::now() + Duration::from_secs(2);
-    while Instant::now() < end {
-        let widest = 1 + numbers.below(600);
-        assert_eq!(read_in_pieces(text.as_bytes(), |_| 1 + numbers.below(widest)).0, whole);
+    for size in (1..20).chain([100, 1000, LINE_LIMIT - 1, LINE_LIMIT, LINE_LIMIT + 1]) {
+        assert_eq!(read_in_pieces(text.as_bytes(), |_| size).0, whole, "{size}");
+    }
+    for at in 0..text.len() {
+        let mut first = Some(at).filter(|at| *at > 0);
+        assert_eq!(read_in_pieces(text.as_bytes(), |len| first.take().unwrap_or(len)).0, whole, "{at}");
     }
 }
 
+// G1
 #[test]
-fn any_bytes_are_read_without_a_panic_and_the_same_in_any_split() {
-    let text = format!(
-        "<2>[    1.0][   T1] x\n\x1B[2J{SYSRQ}{KASAN}{NULL_DEREFERENCE}{LOCKDEP}{}\n",
-        "é".repeat(2100)
-    );
-    let mut numbers = Numbers::new(8);
-    mutations(text.as_bytes(), Duration::from_secs(4), |bytes| {
-        let (whole, console) = read_in_pieces(bytes, |len| len);
-        assert!(console.tail().len() <= TAIL_LINES);
-        assert_eq!(read_in_pieces(bytes, |_| 1 + numbers.below(97)).0, whole);
-    });
+fn any_bytes_tell_the_same_in_any_split_and_no_more_than_the_limits() {
+    let lead = "<2>[    1.0][   T1] x\n\x1B[2J";
+    let pieces = super::bug::STARTS.iter().map(|(start, _)| *start);
+    Fuzzer::new("console")
+        .seed(format!("{lead}{NULL_DEREFERENCE}"))
+        .seed(SYSRQ)
+        .seed(format!("{KASAN}{}\n", "é".repeat(2100)))
+        .seed(LOCKDEP)
+        .pieces(pieces)
+        .pieces([
+            "\n",
+            "\r\n",
+            "[    1.0] ",
+            "[   T1]",
+            "<2>",
+            "\x1B[",
+            "\x1B",
+            "é",
+            "+0x1/0x2",
+            ": 0000 [#1]",
+        ])
+        .pieces([FATAL_PREFIX, "Call Trace:\n", " </TASK>\n", "---[ end trace 0 ]---\n", "======\n"])
+        .pieces([
+            "------------[ cut here ]------------\n",
+            "Linux version ",
+            "WARNING: CPU: 0 PID: 1 at a.c:1 b+0x1/0x2\n",
+        ])
+        .run(|bytes| {
+            let (whole, console) = read_in_pieces(bytes, |len| len);
+            let mut random = Random::of(bytes);
+            let widest = 1 + random.below(200);
+            assert_eq!(read_in_pieces(bytes, |_| 1 + random.below(widest)).0, whole);
+            assert!(console.tail().len() <= TAIL_LINES);
+            let mut bugs = 0;
+            for event in whole {
+                match event {
+                    ConsoleEvent::Line(line) => assert!(line.chars().count() <= LINE_LIMIT),
+                    ConsoleEvent::Bug(bug) => {
+                        bugs += 1;
+                        assert!(bug.excerpt.len() <= 80 + 8 && bug.title.chars().count() <= 201, "{bug:?}");
+                    }
+                }
+            }
+            assert!(bugs <= 20 && console.bugs().count() == bugs);
+        });
 }
 
 #[test]

@@ -260,6 +260,7 @@ mod tests {
         redirected(&Url::parse(from).unwrap(), &headers).map(Into::into)
     }
 
+    // N1
     #[test]
     fn a_redirect_is_followed_to_the_web_and_nowhere_else() {
         assert_eq!(to("http://a/x/y", "../z").unwrap(), "http://a/z");

@@ -105,7 +105,9 @@ impl Disk {
 
     /// A new layer over it.
     pub(crate) fn overlay(&self) -> io::Result<Overlay> {
-        Overlay::new(&place_for_overlays(), self.size.next_multiple_of(SECTOR))
+        // A header may say any number.
+        let size = self.size.checked_next_multiple_of(SECTOR).unwrap_or(u64::MAX);
+        Overlay::new(&place_for_overlays(), size)
     }
 }
 

@@ -55,6 +55,7 @@ fn a_file_that_cannot_be_booted_is_refused_with_what_it_is() {
     assert!(Disk::open(folder.path()).unwrap_err().to_string().contains("is a directory"));
 }
 
+// F2
 #[test]
 fn a_pipe_is_refused_and_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
@@ -79,17 +80,37 @@ fn an_image_that_names_another_file_is_refused_by_that_name() {
     assert!(refusal(&external).contains("/dev/"));
 }
 
+// U2
 #[test]
-fn no_header_makes_the_reader_fail_otherwise_than_by_a_sentence() {
-    let good = qcow2(1 << 20);
-    for length in 4..256 {
-        let _ = Disk::open(written(&good[..length]).path());
-    }
-    for at in 4..120 {
-        let mut bad = good[..512].to_vec();
-        bad[at] = 0xff;
-        let _ = Disk::open(written(&bad).path());
-    }
+fn any_bytes_are_taken_as_a_disk_that_stands_alone_or_refused() {
+    let file = written(b"");
+    let mut external = qcow2(1 << 20);
+    external[79] |= 1 << 2;
+    external[104..108].copy_from_slice(&DATA_FILE_NAME.to_be_bytes());
+    let mut huge = qcow2(1 << 20);
+    huge[24..32].fill(0xFF);
+    vmtest_fuzz::Fuzzer::new("disk")
+        .seed(&qcow2(1 << 20)[..512])
+        .seed(&external[..512])
+        .seed(&huge[..512])
+        .seed(bootable(512))
+        .pieces([MAGIC, b"\0\0\0\x02", b"\0\0\0\x03", b"\x55\xAA", b"\xFF\xFF\xFF\xFF"])
+        .run(|bytes| {
+            file.as_file().set_len(bytes.len() as u64).unwrap();
+            file.as_file().write_all_at(bytes, 0).unwrap();
+            match Disk::open(file.path()) {
+                Ok(disk) if disk.format.driver == Driver::Qcow2 => {
+                    assert_eq!(bytes[8..16], [0; 8], "it has a backing file");
+                    assert!(bytes[7] == 2 || bytes[79] & 1 << 2 == 0, "its data is in another file");
+                    let _ = disk.overlay();
+                }
+                Ok(disk) => {
+                    assert!(!bytes.starts_with(MAGIC));
+                    assert_eq!(disk.size, bytes.len() as u64);
+                }
+                Err(error) => assert!(error.to_string().contains(file.path().to_str().unwrap())),
+            }
+        });
 }
 
 #[test]

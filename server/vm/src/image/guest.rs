@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use qapi::qga::GuestExecStatus;
 use tokio::sync::{mpsc, watch};
-use vmtest_guest::wire::{Exit, ExitStatus, FileSystem};
+use vmtest_guest::wire::{Access, Exit, ExitStatus, FileSystem};
 
 use super::{INPUT_PORT, STDERR_PORT, STDOUT_PORT};
 use crate::agent_client::{AgentClient, ExecError, Script};
@@ -60,8 +60,8 @@ impl From<ExecError> for GuestError {
 /// Why shares were not mounted.
 pub(crate) type Mounting = ExecError;
 
-/// Mounts every share that reaches the guest this way.
-pub(crate) async fn mount(agent: &AgentClient, shares: &Shares, by: FileSystem) -> Result<(), Mounting> {
+/// Mounts every share that reaches the guest this way. What the user should know of it is one sentence a line.
+pub(crate) async fn mount(agent: &AgentClient, shares: &Shares, by: FileSystem) -> Result<String, Mounting> {
     let kind = match by {
         FileSystem::NineP => "9p",
         FileSystem::Virtiofs => "virtiofs",
@@ -71,10 +71,14 @@ pub(crate) async fn mount(agent: &AgentClient, shares: &Shares, by: FileSystem) 
         let is_meant =
             |device: &&crate::qemu::machine::ShareDevice| device.tag == bind.tag && device.file_system == by;
         let Some(device) = shares.devices.iter().find(is_meant) else { continue };
-        let access = if device.writable { "rw" } else { "ro" };
+        let access = match device.access {
+            Access::Writable => "rw",
+            Access::ReadOnly => "ro",
+            Access::Overlay => "overlay",
+        };
         arguments.extend([bind.tag.clone(), bind.point.to_string_lossy().into_owned(), access.to_owned()]);
     }
-    agent.run(Script { text: script!("mount.sh"), arguments }).await.map(drop)
+    agent.run(Script { text: script!("mount.sh"), arguments }).await
 }
 
 /// Our ends of what connects the command to the run.

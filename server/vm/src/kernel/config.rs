@@ -1,11 +1,12 @@
 //! What a kernel was built with.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
+
+use crate::regular;
 
 /// A kernel configuration: only what is `y` or `m`; everything else is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,12 +68,8 @@ impl KernelConfig {
 }
 
 fn read_text(path: &Path) -> Option<String> {
-    // A pipe of that name would block for ever.
-    if !path.metadata().ok()?.is_file() {
-        return None;
-    }
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(CONFIG_LIMIT).read_to_end(&mut bytes).ok()?;
+    regular::open(path).ok()?.take(CONFIG_LIMIT).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

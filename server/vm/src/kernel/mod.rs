@@ -25,6 +25,7 @@ pub use self::error::KernelError;
 pub use self::format::Format;
 pub use self::payload::{PAYLOAD_LIMIT, PayloadError, payload};
 use crate::modules::{ModuleTree, Origin};
+use crate::regular;
 
 /// Enough for the boot sector, the 255 setup sectors that a header can announce, and every magic number.
 const HEAD_LEN: u64 = 256 * 512;
@@ -97,7 +98,7 @@ impl Kernel {
     /// The configuration that is part of the kernel itself (`CONFIG_IKCONFIG`). This decompresses the image: fractions of
     /// a second, so ask only when nothing else tells. `None` also where it cannot be read: it is never more than a hint.
     pub fn embedded_config(&self) -> Option<KernelConfig> {
-        let mut file = File::open(&self.file).ok()?;
+        let mut file = regular::open(&self.file).ok()?;
         match self.format {
             Format::BzImage => {
                 let header = bzimage::Header::parse(&head(&mut file).ok()?)?;
@@ -117,7 +118,7 @@ impl Kernel {
 /// What the bytes of the file say: its format and release, or why it will not boot.
 fn inspect(path: &Path, arch: Arch) -> Result<(Format, String), KernelError> {
     let unreadable = |source| KernelError::Unreadable { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(unreadable)?;
+    let mut file = regular::open(path).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     let head = head(&mut file).map_err(unreadable)?;
     let found = format::detect(&head).map_err(|looks_like| match looks_like {

@@ -1,13 +1,12 @@
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use vmtest_fuzz::Fuzzer;
 
 use super::*;
-use crate::mutate::mutations;
 
 const RELEASE: &str = "6.1.0-test";
 const OPTIONS: &str =
@@ -168,6 +167,7 @@ fn an_arm_image_is_read_for_an_arm_guest() {
     assert_eq!((kernel.format, kernel.release.as_str()), (Format::Image, RELEASE));
 }
 
+// U2: a kernel of 0 bytes
 #[test]
 fn every_file_that_is_no_kernel_is_refused_with_a_cure() {
     refused(&[], "gone", &["no such file", "vmtest.toml"]);
@@ -182,6 +182,7 @@ fn every_file_that_is_no_kernel_is_refused_with_a_cure() {
     refused(&[("k", &[disk, vec![0; 4096]].concat())], "k", &["disk image", "`image`"]);
 }
 
+// U2: a lying header
 #[test]
 fn a_kernel_that_is_cut_off_is_refused() {
     let whole = bzimage(RELEASE, &[7; 4096]);
@@ -192,6 +193,7 @@ fn a_kernel_that_is_cut_off_is_refused() {
     refused(&[("k", &elf[..40])], "k", &["cut off"]);
 }
 
+// U2
 #[test]
 fn a_file_of_4_gb_is_refused_without_being_read() {
     let dir = tree(&[("k", b"\0\0\0\0")]);
@@ -211,6 +213,7 @@ fn a_kernel_that_may_not_be_read_says_how_to_allow_it() {
     assert!(matches!(read(&dir, "k"), Ok(_) | Err(KernelError::Unreadable { .. })));
 }
 
+// F2
 #[test]
 fn a_pipe_is_refused_without_waiting_for_its_writer() {
     let dir = tree(&[]);
@@ -337,41 +340,59 @@ fn a_kernel_packed_in_an_unknown_way_has_no_configuration_to_tell() {
     assert!(matches!(payload(b"text"), Err(PayloadError::NotThere)));
 }
 
+/// Damaged kernels of every format.
+fn fuzzer() -> Fuzzer {
+    let elf = vmlinux(62, true, &[&b"Linux version 6.1.0-test ("[..], &with_config(OPTIONS)].concat());
+    let mut arm = vec![0; 0x38];
+    arm.extend(b"ARM\x64....Linux version 6.1.0-test (builder@host)\0");
+    Fuzzer::new("kernel")
+        .seed(bzimage(RELEASE, &gzip(&elf)))
+        .seed(bzimage(RELEASE, &xz(&elf)))
+        .seed(bzimage(RELEASE, &zstd::encode_all(&elf[..], 1).unwrap()))
+        .seed(elf)
+        .seed(vmlinux(183, false, b""))
+        .seed(with_config(OPTIONS))
+        .seed(arm)
+        .pieces([
+            &b"HdrS"[..],
+            b"Linux version 6.1 ",
+            b"\x7FELF\x02\x01\x01",
+            b"Xen\0",
+            b"ARM\x64",
+            b"RSC\x05",
+        ])
+        .pieces([&b"IKCFG_ST\x1F\x8B\x08"[..], b"\xFD7zXZ\0", b"\x28\xB5\x2F\xFD", b"\x5D\0\0", b"../../x "])
+}
+
+// U2
 #[test]
-fn any_bytes_are_read_as_an_image_without_a_panic() {
-    let seed = bzimage(RELEASE, &gzip(&with_config(OPTIONS)));
-    mutations(&seed, Duration::from_secs(4), |bytes| {
-        let _ = format::detect(bytes);
-        let _ = bzimage::Header::parse(bytes);
+fn any_bytes_are_read_as_a_kernel_or_refused_in_little_memory() {
+    let dir = tree(&[("k", b"")]);
+    let path = dir.path().join("k");
+    let file = File::options().write(true).open(&path).unwrap();
+    fuzzer().run(|bytes| {
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            match inspect(&path, arch) {
+                Ok((format, release)) => {
+                    // It becomes part of paths.
+                    assert!(banner::release_from(release.as_bytes()).is_some() && !release.contains('/'));
+                    let header = bzimage::Header::parse(bytes).filter(|_| format == Format::BzImage);
+                    assert!(header.is_none_or(|header| header.file_size <= bytes.len() as u64));
+                    let file = path.clone();
+                    let _ = Kernel { file, format, release, modules: None, config: None }.embedded_config();
+                }
+                Err(error) => assert!(error.to_string().contains(path.to_str().unwrap())),
+            }
+        }
         let _ = payload(bytes);
+        let _ = vmlinux::layout(bytes);
+        let _ = config::embedded(bytes);
     });
-    // The same for damage that is all in the header.
-    mutations(&seed[0x1F0..0x260], Duration::from_secs(1), |header| {
-        let _ = bzimage::Header::parse(&[&seed[..0x1F0], header].concat());
-    });
-}
-
-#[test]
-fn any_bytes_are_read_as_a_vmlinux_without_a_panic() {
-    let seed = vmlinux(62, true, b"Linux version 6.1.0-test (");
-    assert!(vmlinux::layout(&seed[..]).unwrap().pvh);
-    mutations(&seed, Duration::from_secs(3), |bytes| drop(vmlinux::layout(bytes)));
-}
-
-#[test]
-fn any_bytes_are_searched_for_a_configuration_without_a_panic() {
-    let seed = with_config(OPTIONS);
-    assert!(config::embedded(&seed[..]).is_some());
-    mutations(&seed, Duration::from_secs(3), |bytes| drop(config::embedded(bytes)));
 }
 
 proptest! {
-    #[test]
-    fn a_header_reader_takes_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
-        let _ = format::detect(&bytes);
-        let _ = bzimage::Header::parse(&bytes);
-    }
-
     #[test]
     fn a_configuration_has_what_was_written(
         options in proptest::collection::btree_map("CONFIG_[A-Z0-9_]{1,20}", 0..3u8, 1..50)

@@ -1,6 +1,5 @@
 //! A module's file, decompressed.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -45,7 +44,7 @@ pub enum ModuleError {
 /// The bytes that `finit_module` takes. Not every kernel decompresses modules itself, so this does, by the suffix.
 pub fn module_image(path: &Path) -> Result<Vec<u8>, ModuleError> {
     let unreadable = |source| ModuleError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
+    let file = crate::regular::open(path).map_err(unreadable)?;
     let name = path.as_os_str().as_encoded_bytes();
     let reader: Box<dyn Read> = if name.ends_with(b".xz") {
         // Several streams in one file are one module (xz(1)).

@@ -4,7 +4,7 @@
 //! and the indexes that this machine's `depmod` makes. kmod reads only the binary ones (`modules.dep.bin`), busybox
 //! only the text ones, and `depmod` writes both.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, symlink};
@@ -12,8 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
+use tempfile::TempDir;
+
 use super::{ModuleTree, Origin};
 
+/// Begins the name of a folder in which indexes are made.
+const STAGING: &str = ".new-";
 /// Indexes of a tree as it was this long ago are thrown away when new ones are made: a guest may still use younger ones.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -85,6 +89,7 @@ impl Links {
     /// # Errors
     /// One sentence: why there are none.
     pub fn make(&self, run: impl FnOnce(Command) -> io::Result<Output>) -> Result<(), String> {
+        forget_abandoned(&self.share);
         if self.share.join(&self.inside).is_dir() {
             return Ok(());
         }
@@ -116,7 +121,7 @@ fn make(
     done: &Path,
 ) -> Result<(), String> {
     let in_cache = |error: io::Error| in_cache(root, &error);
-    let staging = tempfile::Builder::new().prefix(".new-").tempdir_in(root).map_err(in_cache)?;
+    let (staging, _lock) = staging(root).map_err(in_cache)?;
     let dir = staging.path().join("lib/modules").join(release);
     link_modules(tree, &dir).map_err(in_cache)?;
     let mut command = Command::new(depmod);
@@ -136,6 +141,30 @@ fn make(
         // Another process was faster.
         Err(_) if done.is_dir() => Ok(()),
         Err(error) => Err(in_cache(error)),
+    }
+}
+
+/// A folder to build in. It is locked: the kernel takes the lock from a process that dies, so that what it leaves is known.
+fn staging(root: &Path) -> io::Result<(TempDir, File)> {
+    loop {
+        let folder = tempfile::Builder::new().prefix(STAGING).tempdir_in(root)?;
+        let lock = File::open(folder.path());
+        if let Ok(lock) = lock.and_then(|lock| lock.lock().map(|()| lock))
+            && folder.path().is_dir()
+        {
+            return Ok((folder, lock));
+        }
+        // Another process took it for abandoned before it was locked.
+    }
+}
+
+/// Removes what processes that died had begun.
+fn forget_abandoned(root: &Path) {
+    let Ok(entries) = root.read_dir() else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(STAGING)) {
+        if File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

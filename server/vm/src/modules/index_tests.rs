@@ -91,6 +91,18 @@ fn processes_that_index_at_once_agree() {
     assert_eq!(cache.join("modules").read_dir().unwrap().count(), 1);
 }
 
+// H2
+#[test]
+fn what_a_process_that_died_had_begun_is_gone_with_the_next_run_and_what_is_being_made_stays() {
+    let (_dir, tree, cache) = tree(Origin::BesideKernel);
+    let done = built(&depmod(), &tree, &cache);
+    let abandoned = cache.join("modules/.new-abandoned");
+    fs::create_dir_all(abandoned.join("lib/modules")).unwrap();
+    let (at_work, _lock) = staging(&cache.join("modules")).unwrap();
+    assert_eq!(built(&depmod(), &tree, &cache), done);
+    assert!(!abandoned.exists() && at_work.path().is_dir());
+}
+
 #[test]
 fn a_depmod_that_fails_is_a_reason_and_leaves_nothing() {
     let (dir, tree, cache) = tree(Origin::BesideKernel);

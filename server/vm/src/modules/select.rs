@@ -257,16 +257,23 @@ enum Trouble {
     Broken(String),
 }
 
+/// More modules in a row than any kernel has; deeper ones would overflow the stack.
+const DEEPEST: usize = 100;
+/// Wishes that come to nothing are tried again on each way to them: without a limit that takes time without end.
+const MOST_VAIN: usize = 32;
+
 /// Modules in load order, as they come together.
 struct Plan<'a> {
     tree: Option<&'a ModuleTree>,
     ordered: Vec<Module>,
     done: BTreeSet<String>,
+    /// How many wishes came to nothing.
+    vain: usize,
 }
 
 impl<'a> Plan<'a> {
     fn new(tree: Option<&'a ModuleTree>) -> Self {
-        Self { tree, ordered: Vec::new(), done: BTreeSet::new() }
+        Self { tree, ordered: Vec::new(), done: BTreeSet::new(), vain: 0 }
     }
 
     fn add(&mut self, name: &str) -> Result<(), Trouble> {
@@ -280,6 +287,11 @@ impl<'a> Plan<'a> {
             return Ok(());
         }
         let Some(tree) = self.tree else { return Ok(()) };
+        if path.len() > DEEPEST {
+            return Err(Trouble::Broken(format!(
+                "more than {DEEPEST} modules depend on each other in a row"
+            )));
+        }
         if path.contains(&name) {
             path.push(name);
             return Err(Trouble::Broken(format!("its modules depend on each other: {}", path.join(" -> "))));
@@ -299,11 +311,12 @@ impl<'a> Plan<'a> {
         // A soft dependency is a wish: only a module of that very name counts (most are aliases of crypto algorithms),
         // and one that leads back here is dropped, as modprobe does.
         for wish in &info.softdep_pre {
-            if tree.file(wish).is_some() && !path.contains(wish) {
+            if tree.file(wish).is_some() && !path.contains(wish) && self.vain < MOST_VAIN {
                 let before = self.ordered.len();
                 match self.visit(wish, path) {
                     Ok(()) => {}
                     Err(Trouble::Broken(_)) => {
+                        self.vain += 1;
                         path.truncate(path.iter().position(|step| *step == name).map_or(0, |at| at + 1));
                         self.forget_from(before);
                     }

@@ -1,14 +1,13 @@
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Component, PathBuf};
 
 use tempfile::TempDir;
+use vmtest_fuzz::{Choices, Fuzzer};
 
 use super::select::Why;
 use super::*;
 use crate::kernel::{Format, Kernel, KernelConfig};
-use crate::mutate::mutations;
 
 const RELEASE: &str = "6.1.0-test";
 
@@ -207,11 +206,39 @@ fn where_nothing_tells_a_feature_is_taken_as_present() {
     assert_eq!(missing.unwrap_err().config_names(), ["CONFIG_BLK_DEV_INITRD"]);
 }
 
+// U2: cycles
 #[test]
 fn modules_that_depend_on_each_other_are_refused_with_their_circle() {
     let dir = installed(&[("overlay.ko", "a", ""), ("a.ko", "b", ""), ("b.ko", "overlay", "")], None);
     let missing = select(&kernel(Some(open(&dir)), None), &[Feature::Overlay.required()]).unwrap_err();
     assert!(missing.to_string().contains("overlay -> a -> b -> overlay"), "{missing}");
+}
+
+// U2
+#[test]
+fn wishes_that_come_to_nothing_do_not_take_time_without_end() {
+    let vain: Vec<_> = (0..24).map(|number| format!("m{number}")).collect();
+    let wishes = format!("pre: {}", vain.join(" "));
+    let mut modules: Vec<_> =
+        vain.iter().map(|name| (format!("{name}.ko"), "gone", wishes.as_str())).collect();
+    modules.push(("overlay.ko".to_owned(), "", wishes.as_str()));
+    let modules: Vec<_> = modules.iter().map(|(file, hard, soft)| (file.as_str(), *hard, *soft)).collect();
+    let dir = installed(&modules, Some(""));
+    let selection = select(&kernel(Some(open(&dir)), None), &[Feature::Overlay.required()]).unwrap();
+    assert_eq!(names(&selection), ["overlay"]);
+}
+
+// U2
+#[test]
+fn a_chain_of_modules_beyond_all_measure_is_refused() {
+    let names: Vec<_> = (0..5000).map(|number| format!("m{number}")).collect();
+    let files: Vec<_> = names.iter().map(|name| format!("{name}.ko")).collect();
+    let mut modules: Vec<_> =
+        files.iter().zip(&names[1..]).map(|(file, next)| (file.as_str(), next.as_str(), "")).collect();
+    modules.push(("overlay.ko", "m0", ""));
+    let dir = installed(&modules, None);
+    let missing = select(&kernel(Some(open(&dir)), None), &[Feature::Overlay.required()]).unwrap_err();
+    assert!(missing.to_string().contains("in a row"), "{missing}");
 }
 
 #[test]
@@ -257,6 +284,7 @@ fn a_file_that_is_no_module_is_refused() {
     assert!(matches!(missing, Missing::Module(ModuleError::NotAModule { .. })), "{missing}");
 }
 
+// U2
 #[test]
 fn a_module_that_unpacks_to_too_much_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -312,9 +340,84 @@ fn modinfo_tells_name_dependencies_aliases_and_wishes() {
     assert_eq!(info.softdep_pre, ["p_q"]);
 }
 
+// U2
 #[test]
-fn any_bytes_are_read_as_a_module_without_a_panic() {
-    let seed = module(&["name=overlay", "depends=a,b", "softdep=pre: c"]);
-    assert!(ModInfo::read(&seed).is_some());
-    mutations(&seed, Duration::from_secs(4), |bytes| drop(ModInfo::read(bytes)));
+fn any_bytes_are_read_as_a_module_with_names_that_the_kernel_has() {
+    Fuzzer::new("modinfo")
+        .seed(module(&["name=overlay", "depends=a,b", "softdep=pre: c", "alias=fs-x"]))
+        .seed(module(&[]))
+        .pieces([
+            ".modinfo", "depends=", "name=", "softdep=", "pre:", "post:", "alias=", ",", "\0", "-", "=",
+            "../",
+        ])
+        .run(|bytes| {
+            let Some(info) = ModInfo::read(bytes) else { return };
+            let names = info.name.iter().chain(&info.depends).chain(&info.softdep_pre);
+            for name in names {
+                assert!(!name.contains(['-', '\0']), "{name:?}");
+            }
+            assert!(info.depends.iter().all(|name| !name.is_empty() && !name.contains(',')));
+        });
+}
+
+/// Names of modules in the trees that are made up: what a run needs, and what that may depend on.
+const MADE_UP: [&str; 12] = ["overlay", "a", "b", "c", "d-e", "f", "g", "h", "i", "j", "gone", "9p"];
+
+// U2: cycles
+#[test]
+fn any_dependencies_end_in_an_order_in_which_they_can_be_loaded() {
+    let of_names = |choices: &mut Choices<'_>, between: &str| {
+        let count = choices.below(4);
+        (0..count).map(|_| *choices.of_all(&MADE_UP)).collect::<Vec<_>>().join(between)
+    };
+    Fuzzer::new("modules").one_of(2).run(|input| {
+        let mut choices = Choices::new(input);
+        let modules: Vec<_> = MADE_UP
+            .iter()
+            .filter_map(|name| {
+                let is_there = *name != "gone" && choices.below(8) > 0;
+                let (pre, hard) = (of_names(&mut choices, " "), of_names(&mut choices, ","));
+                is_there.then(|| (format!("{name}.ko"), hard, format!("pre: {pre} post: a")))
+            })
+            .collect();
+        let modules: Vec<_> =
+            modules.iter().map(|(file, hard, soft)| (file.as_str(), hard.as_str(), soft.as_str())).collect();
+        let builtin = format!("kernel/{}.ko\n", choices.of_all(&MADE_UP));
+        let dir = installed(&modules, Some(&builtin));
+        let tree = open(&dir);
+        let _ = select(&kernel(Some(tree.clone()), None), &[Feature::Overlay.required()]);
+        let optional = [Feature::Overlay.optional(), Feature::NineP.optional()];
+        let selection = select(&kernel(Some(tree.clone()), None), &optional).unwrap();
+        for (at, module) in selection.modules.iter().enumerate() {
+            let before = &selection.modules[..at];
+            let is_before = |name: &str| before.iter().any(|earlier| earlier.name == module_name(name));
+            assert!(!is_before(&module.name), "{} comes twice", module.name);
+            for needed in ModInfo::read(&module.image).unwrap().depends {
+                assert!(is_before(&needed) || tree.is_builtin(&needed) == Some(true), "{needed} is missing");
+            }
+        }
+    });
+}
+
+#[test]
+fn any_list_of_modules_names_files_inside_the_tree_only() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("tree/fs")).unwrap();
+    for file in ["tree/fs/a.ko", "tree/b.ko", "outside.ko"] {
+        fs::write(dir.path().join(file), b"").unwrap();
+    }
+    let pieces =
+        ["fs/a.ko\n", "fs/a.o\n", "kernel/", "../outside.o\n", "/", "..", "b.o", "\n", "\r", ".ko", "\0"];
+    Fuzzer::new("module-lists").seed("kernel/fs/a.ko\nb.o\n").pieces(pieces).one_of(4).run(|text| {
+        let tree = dir.path().join("tree");
+        fs::write(tree.join("modules.order"), text).unwrap();
+        fs::write(tree.join("modules.builtin"), text).unwrap();
+        for origin in [Origin::BuildTree, Origin::Host] {
+            let tree = ModuleTree::open(origin, &tree).unwrap();
+            for (name, file) in tree.files() {
+                assert!(!name.is_empty() && !name.contains('-'));
+                assert!(file.components().all(|part| matches!(part, Component::Normal(_))), "{file:?}");
+            }
+        }
+    });
 }

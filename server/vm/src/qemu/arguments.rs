@@ -81,41 +81,5 @@ fn escaped(value: &OsStr) -> OsString {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Reads a property list as QEMU's `get_opt_value` does: a comma ends a value, two are one.
-    fn parse(list: &OsStr) -> Vec<Vec<u8>> {
-        let bytes = list.as_bytes();
-        let (mut values, mut value, mut at) = (Vec::new(), Vec::new(), 0);
-        while at < bytes.len() {
-            match (bytes[at], bytes.get(at + 1)) {
-                (b',', Some(b',')) => {
-                    value.push(b',');
-                    at += 1;
-                }
-                (b',', _) => values.push(std::mem::take(&mut value)),
-                (byte, _) => value.push(byte),
-            }
-            at += 1;
-        }
-        values.push(value);
-        values
-    }
-
-    proptest! {
-        #[test]
-        fn qemu_reads_back_every_value_that_was_meant(values in prop::collection::vec(prop::collection::vec(1_u8.., 0..12), 1..4)) {
-            let mut list = Properties::new("local");
-            for value in &values {
-                list = list.with("path", OsStr::from_bytes(value));
-            }
-            let expected: Vec<Vec<u8>> = std::iter::once(b"local".to_vec())
-                .chain(values.iter().map(|value| [b"path=".as_slice(), value].concat()))
-                .collect();
-            prop_assert_eq!(parse(&list.0), expected);
-        }
-    }
-}
+#[path = "arguments_tests.rs"]
+mod tests;

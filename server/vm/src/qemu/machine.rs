@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use vmtest_guest::wire::{AGENT_PORT, FileSystem, INPUT_PORT, STREAM_PORT};
+use vmtest_guest::wire::{AGENT_PORT, Access, FileSystem, INPUT_PORT, STREAM_PORT};
 
 use super::arguments::{Arguments, Properties};
 use crate::event::Accelerator;
@@ -95,7 +95,14 @@ pub(crate) struct ShareDevice {
     pub(crate) tag: String,
     pub(crate) path: PathBuf,
     pub(crate) file_system: FileSystem,
-    pub(crate) writable: bool,
+    pub(crate) access: Access,
+}
+
+impl ShareDevice {
+    /// Whether the host takes writes. All others are refused here, whatever the guest does.
+    pub(crate) fn writable(&self) -> bool {
+        self.access == Access::Writable
+    }
 }
 
 /// QEMU's ends of what connects it to us.
@@ -237,7 +244,7 @@ impl Machine {
                 .with("path", &share.path)
                 .with("security_model", "none")
                 .with("multidevs", "remap")
-                .switch("readonly", !share.writable);
+                .switch("readonly", !share.writable());
             args.list("-fsdev", export);
             args.list(
                 "-device",
@@ -285,8 +292,11 @@ impl Machine {
 
     /// What of the arguments a kept state depends on: not where the shares lead to, and not who is connected.
     pub(crate) fn kept_arguments(&self) -> Arguments {
-        let blank =
-            |share: &ShareDevice| ShareDevice { path: PathBuf::new(), writable: true, ..share.clone() };
+        let blank = |share: &ShareDevice| ShareDevice {
+            path: PathBuf::new(),
+            access: Access::Writable,
+            ..share.clone()
+        };
         let shares = self.shares.iter().map(blank).collect();
         let mut machine = Self { shares, ..self.clone() };
         if let Boot::Kernel { file, .. } = &mut machine.boot {
@@ -363,3 +373,7 @@ fn plug_port(args: &mut Arguments, number: usize, id: &str, name: &str) {
         .with("name", name);
     args.list("-device", port);
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use qapi::futures::{QapiService, QmpStreamTokio};
@@ -19,6 +20,10 @@ use crate::line_limit::LineLimit;
 
 /// QEMU greets at once when it has parsed its arguments; a loaded machine needs a while to get there.
 const GREETING: Duration = Duration::from_secs(30);
+/// It does what it is told within milliseconds; on a host with a hundred others it takes longer.
+const ANSWER: Duration = Duration::from_secs(30);
+/// A question whose answer a run can do without.
+const HINT: Duration = Duration::from_secs(5);
 
 type Writer = QmpStreamTokio<WriteHalf<UnixStream>>;
 
@@ -26,6 +31,8 @@ type Writer = QmpStreamTokio<WriteHalf<UnixStream>>;
 pub(crate) struct Monitor {
     service: QapiService<Writer>,
     reader: JoinHandle<()>,
+    /// Why it does not listen any more.
+    broken: Arc<OnceLock<String>>,
 }
 
 /// What the monitor says by itself that a run must know.
@@ -64,11 +71,22 @@ impl Monitor {
         };
         let stream = tokio::time::timeout(GREETING, negotiate)
             .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "QEMU's monitor did not answer"))??;
+            .map_err(|_| did_not_answer())?
+            .map_err(nonsense)?;
         let (service, mut events) = stream.into_parts();
         let (sender, receiver) = mpsc::unbounded_channel();
+        let broken = Arc::new(OnceLock::new());
+        let why = broken.clone();
         let reader = tokio::spawn(async move {
-            while let Some(Ok(event)) = events.next().await {
+            while let Some(event) = events.next().await {
+                let event = match event {
+                    Ok(event) => event,
+                    // Said before those who wait for an answer hear that there will be none.
+                    Err(error) => {
+                        let _ = why.set(nonsense(error).to_string());
+                        break;
+                    }
+                };
                 let event = match event {
                     Event::STOP { .. } => MonitorEvent::Stopped,
                     Event::RESET { data, .. } if data.guest => MonitorEvent::Restarted,
@@ -92,18 +110,19 @@ impl Monitor {
                 let _ = sender.send(event);
             }
         });
-        Ok((Self { service, reader }, receiver))
+        Ok((Self { service, reader, broken }, receiver))
     }
 
     /// Whether QEMU says that the processor itself failed.
     pub(crate) async fn internal_error(&self) -> bool {
-        let status = self.execute(qmp::query_status {}).await;
-        status.is_ok_and(|status| status.status == RunState::internal_error)
+        let status = tokio::time::timeout(HINT, self.execute(qmp::query_status {})).await;
+        matches!(status, Ok(Ok(status)) if status.status == RunState::internal_error)
     }
 
     /// How often the guest has read and written its disks; a number that changes is a sign of life.
     pub(crate) async fn disk_operations(&self) -> io::Result<i64> {
-        let disks = self.execute(QueryDisks {}).await?;
+        let disks = self.execute(QueryDisks {});
+        let disks = tokio::time::timeout(HINT, disks).await.map_err(|_| did_not_answer())??;
         let count = |disk: &Disk| disk.stats.rd_operations.wrapping_add(disk.stats.wr_operations);
         Ok(disks.iter().map(count).fold(0, i64::wrapping_add))
     }
@@ -171,13 +190,29 @@ impl Monitor {
     where
         C::Ok: Send,
     {
-        tokio::spawn(self.service.execute(command)).await?.map_err(io::Error::other)
+        let answer = tokio::time::timeout(ANSWER, tokio::spawn(self.service.execute(command)));
+        answer.await.map_err(|_| did_not_answer())??.map_err(|error| match self.broken.get() {
+            Some(why) => io::Error::other(why.clone()),
+            None => io::Error::other(error),
+        })
     }
 
     /// Asks QEMU to leave.
     pub(crate) async fn quit(&self) {
         // It may leave before it answers.
         let _ = self.execute(qmp::quit {}).await;
+    }
+}
+
+fn did_not_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "QEMU's monitor did not answer")
+}
+
+/// It did not keep to the protocol.
+fn nonsense(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => error,
+        kind => io::Error::new(kind, format!("QEMU's monitor makes no sense: {error}")),
     }
 }
 
@@ -254,3 +289,7 @@ mod tests {
         assert!(internal_error);
     }
 }
+
+#[cfg(test)]
+#[path = "monitor_fuzz.rs"]
+mod fuzz;

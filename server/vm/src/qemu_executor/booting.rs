@@ -3,17 +3,15 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use vmtest_config::System;
 use vmtest_guest::wire::FileSystem;
 
 use super::keeping::Source;
 use super::warming::Purpose;
-use super::{Booted, Run};
+use super::{Booted, Run, lost};
 use crate::accelerator::{self, KvmMemory};
 use crate::agent_client::ExecError;
 use crate::clock::awake;
-use crate::console::Heard;
-use crate::decide::{self, BootEnd, Next, Report};
+use crate::decide::{self, BootEnd, Next, Report, Sign, Step, Watched};
 use crate::event::{Accelerator, EventKind, ShareKind, Start};
 use crate::image;
 use crate::live::{Beginning, Live, in_words};
@@ -22,24 +20,12 @@ use crate::qemu::machine::{Boot, MEMORY_UNIT, Machine};
 use crate::qemu::monitor::MonitorEvent;
 use crate::verdict::{Failure, Verdict};
 
-/// A KVM guest's kernel speaks within a second; one that has not by then is not running, or crawling.
-const KVM_SILENCE: Duration = Duration::from_secs(5);
-/// An image's kernel may have no console, but then it reads its disk. Boot loaders wait for half a minute at most, for a choice.
-const KVM_SILENCE_OF_IMAGE: Duration = Duration::from_secs(45);
 /// How often it is looked at how often its disk was used, and how often it must have been for a sign of life: broken KVM may get a
 /// boot loader to read its files, a few times in a second.
 const DISK_LOOK: Duration = Duration::from_secs(5);
 const MANY_DISK_OPERATIONS: i64 = 1000;
-/// An emulated guest may share its processor with many others.
-const STALL: Duration = Duration::from_secs(60);
 /// A daemon that works takes milliseconds to be connected.
 const PLUG: Duration = Duration::from_secs(10);
-/// `boot_timeout` where the target has none.
-const KVM_BOOT: Duration = Duration::from_secs(60);
-const TCG_BOOT: Duration = Duration::from_secs(300);
-/// A whole distribution, perhaps for the first time, with keys to make and a network to wait for.
-const KVM_BOOT_OF_IMAGE: Duration = Duration::from_secs(300);
-const TCG_BOOT_OF_IMAGE: Duration = Duration::from_secs(1200);
 
 /// Why a target has no guest as it was prepared.
 enum Unbooted {
@@ -233,13 +219,18 @@ impl Run<'_> {
                 booted = self.plug_shares(booted).await?;
             }
             let Live { process, agent, .. } = &mut booted.live;
-            let limit = self.boot_limit(Accelerator::Tcg);
+            let limit = self.limits(Accelerator::Tcg).boot;
             let end = tokio::select! {
                 () = self.io.cancel.cancelled() => BootEnd::Cancelled,
                 () = awake(limit) => BootEnd::TimedOut(limit),
                 status = process.wait() => BootEnd::Died(in_words(status)),
                 mounted = image::mount(agent, &prepared.shares, by) => match mounted {
-                    Ok(()) => return Ok((booted, kind)),
+                    Ok(said) => {
+                        for sentence in said.lines() {
+                            self.notice(sentence.to_owned()).await;
+                        }
+                        return Ok((booted, kind));
+                    }
                     Err(ExecError::Broken(error)) => BootEnd::Unreachable(error.to_string()),
                     Err(ExecError::Forbidden(why)) => BootEnd::NotSetUp(
                         format!("the image's guest agent does not run programs: {why}"),
@@ -312,84 +303,78 @@ impl Run<'_> {
         prepared: &Prepared,
         accelerator: Accelerator,
     ) -> Result<(), BootEnd> {
-        let limit = self.boot_limit(accelerator);
-        let deadline = awake(limit);
-        // An image may have no console at all: it is waited for in silence, as long as its disk is used.
-        let is_image = matches!(prepared.system, PreparedSystem::Image(_));
-        let silence = if is_image { KVM_SILENCE_OF_IMAGE } else { KVM_SILENCE };
-        let (most_silence, most_stall) = (self.purpose.patience(silence), self.purpose.patience(STALL));
-        let silence = awake(most_silence);
+        let watched = Watched {
+            accelerator,
+            // It may have no console at all: it is waited for in silence, as long as its disk is used.
+            is_image: matches!(prepared.system, PreparedSystem::Image(_)),
+            limits: self.limits(accelerator),
+        };
+        let Watched { is_image, limits, .. } = watched;
+        let (deadline, silence) = (awake(limits.boot), awake(limits.silence));
         let mut disk_operations = 0;
         tokio::pin!(deadline, silence);
-        let events = tokio::select! {
-            () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
-            () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
-            events = live.connect_monitor() => events,
+        let connected = tokio::select! {
+            () = self.io.cancel.cancelled() => Err(Sign::Stop),
+            () = &mut deadline => Err(Sign::LimitOver),
+            events = live.connect_monitor() => match events {
+                Ok(events) => Ok(events),
+                // A QEMU that refuses its arguments.
+                Err(error) => Err(lost(&mut live.process, &error).await),
+            },
         };
-        match events {
+        let mut first = None;
+        match connected {
             Ok(events) => *monitor = Some(events),
-            Err(error) => {
-                // A QEMU that refuses its arguments closes the monitor before it is gone.
-                return Err(match tokio::time::timeout(Duration::from_secs(2), live.process.wait()).await {
-                    Ok(status) => BootEnd::Died(in_words(status)),
-                    Err(_) => BootEnd::Unreachable(error.to_string()),
-                });
-            }
+            Err(sign) => first = Some(sign),
         }
         // Asked once: the question waits in the port until the agent is there.
         let answer = live.agent.answer();
         tokio::pin!(answer);
         loop {
-            let stall = awake(most_stall);
-            tokio::select! {
-                biased;
-                () = self.io.cancel.cancelled() => return Err(BootEnd::Cancelled),
-                answer = &mut answer => return answer.map_err(|error| BootEnd::Unreachable(error.to_string())),
-                status = live.process.wait() => return Err(BootEnd::Died(in_words(status))),
-                event = next_event(monitor) => match event {
-                    MonitorEvent::Stopped if live.accelerator_failed().await => {
-                        return Err(BootEnd::AcceleratorFailed);
+            let sign = if let Some(sign) = first.take() {
+                sign
+            } else {
+                let stall = awake(limits.stall);
+                tokio::select! {
+                    biased;
+                    () = self.io.cancel.cancelled() => Sign::Stop,
+                    answer = &mut answer => match answer {
+                        Ok(()) => Sign::Answered,
+                        Err(error) => lost(&mut live.process, &error).await,
+                    },
+                    status = live.process.wait() => Sign::QemuEnded(in_words(status)),
+                    event = next_event(monitor) => Sign::Monitor(event),
+                    Ok(()) = live.alarms.changed() => Sign::Console(*live.alarms.borrow_and_update()),
+                    Ok(()) = live.progress.changed() => {
+                        if is_image {
+                            silence.set(awake(limits.silence));
+                        }
+                        continue;
                     }
-                    MonitorEvent::DiskFailed(why) => return Err(BootEnd::DiskFailed(why)),
-                    _ => {}
-                },
-                Ok(()) = live.alarms.changed() => {
-                    let alarms = *live.alarms.borrow_and_update();
-                    if alarms.bug {
-                        return Err(BootEnd::KernelBug);
+                    () = awake(DISK_LOOK), if is_image && accelerator == Accelerator::Kvm => {
+                        let now = live.disk_operations().await.unwrap_or_default();
+                        if now - disk_operations >= MANY_DISK_OPERATIONS {
+                            disk_operations = now;
+                            silence.set(awake(limits.silence));
+                        }
+                        continue;
                     }
-                    if alarms.nothing_boots {
-                        return Err(BootEnd::NothingBoots);
+                    () = &mut silence, if watched.minds_silence(live.alarms.borrow().heard) => Sign::Silent,
+                    () = &mut deadline => Sign::LimitOver,
+                    () = stall, if watched.minds_stalls() => Sign::Stalled,
+                }
+            };
+            match decide::while_booting(sign, &watched) {
+                Step::GoOn => {}
+                Step::Ask => {
+                    if live.accelerator_failed().await {
+                        first = Some(Sign::AcceleratorFailed);
                     }
                 }
-                Ok(()) = live.progress.changed() => {
-                    if is_image {
-                        silence.set(awake(most_silence));
-                    }
-                }
-                () = awake(DISK_LOOK), if is_image && accelerator == Accelerator::Kvm => {
-                    let now = live.disk_operations().await.unwrap_or_default();
-                    if now - disk_operations >= MANY_DISK_OPERATIONS {
-                        disk_operations = now;
-                        silence.set(awake(most_silence));
-                    }
-                }
-                () = &mut silence, if accelerator == Accelerator::Kvm && live.alarms.borrow().heard < Heard::Kernel => {
-                    return Err(BootEnd::Silent(most_silence));
-                }
-                () = &mut deadline => return Err(BootEnd::TimedOut(limit)),
-                () = stall, if !is_image => return Err(BootEnd::Stalled(most_stall)),
+                Step::Next => return Ok(()),
+                Step::End(end) => return Err(end),
             }
         }
-    }
-
-    pub(super) fn boot_limit(&self, accelerator: Accelerator) -> Duration {
-        self.purpose.patience(self.target.boot_timeout.unwrap_or(match (&self.target.system, accelerator) {
-            (System::Kernel(_), Accelerator::Kvm) => KVM_BOOT,
-            (System::Kernel(_), Accelerator::Tcg) => TCG_BOOT,
-            (System::Image(_), Accelerator::Kvm) => KVM_BOOT_OF_IMAGE,
-            (System::Image(_), Accelerator::Tcg) => TCG_BOOT_OF_IMAGE,
-        }))
     }
 }
 

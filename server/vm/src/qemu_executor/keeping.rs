@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -13,14 +12,12 @@ use super::warming::Purpose;
 use super::{Booted, Ran, Run};
 use crate::clock::awake;
 use crate::decide;
-use crate::event::EventKind;
+use crate::event::{Accelerator, EventKind};
 use crate::live::{Beginning, Live, ParkError};
 use crate::prepare::{Prepared, PreparedSystem};
 use crate::qemu::machine::Machine;
 use crate::snapshot::{Claim, FileId, Identity, Key, Snapshots, Strike, Template};
 
-/// A kept guest answers within a tenth of a second; on a host with a hundred others it takes longer.
-const RESUME: Duration = Duration::from_secs(20);
 /// Why a guest is not kept where the machine is not all ours.
 pub(super) const UNKNOWN_MACHINE: &str = "with `vm.extra_args` or `qemu_command` every guest boots";
 
@@ -298,8 +295,7 @@ impl Run<'_> {
             live.agent.answer().await?;
             Ok::<_, io::Error>(monitor)
         };
-        let limit = self.target.boot_timeout.map_or(RESUME, |limit| limit.min(RESUME));
-        let limit = self.purpose.patience(limit);
+        let limit = self.limits(Accelerator::Tcg).resume;
         let answered = tokio::select! {
             () = self.io.cancel.cancelled() => Err(NotResumed::Cancelled),
             () = awake(limit) => {

@@ -8,6 +8,8 @@ use vmtest_config::{System, Target};
 
 use super::keeping::{IMAGES_BOOT, UNKNOWN_MACHINE};
 use super::{QemuExecutor, Run};
+use crate::decide::Limits;
+use crate::event::Accelerator;
 use crate::executor::{TargetIo, Warmed};
 use crate::prepare;
 use crate::qemu::process::Priority;
@@ -36,11 +38,11 @@ impl Purpose {
         }
     }
 
-    /// How long to wait for what is promised within `limit`: who lets others go first may stand still for a while.
-    pub(super) fn patience(self, limit: Duration) -> Duration {
+    pub(super) fn limits(self, target: &Target, accelerator: Accelerator) -> Limits {
+        let limits = Limits::of(target, accelerator);
         match self {
-            Self::Command => limit,
-            Self::Keeping => limit.saturating_mul(10),
+            Self::Command => limits,
+            Self::Keeping => limits.of_who_goes_last(),
         }
     }
 }
@@ -91,7 +93,7 @@ impl Run<'_> {
         };
         // A run needs them besides its guest. Last, because what is cancelled before then has started no `depmod`.
         if let Some(links) = prepared.indexes().cloned()
-            && let Ok(Err(sentence)) = self.make_indexes(links).await
+            && let Ok(Err(sentence)) = self.make_indexes(links).made.await
         {
             // The run says so, where it matters.
             tracing::debug!(sentence, "no module indexes");

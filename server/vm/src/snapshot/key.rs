@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::event::Accelerator;
     use crate::qemu::machine::{Boot, ShareDevice};
-    use vmtest_guest::wire::FileSystem;
+    use vmtest_guest::wire::{Access, FileSystem};
 
     struct Bench {
         folder: tempfile::TempDir,
@@ -120,7 +120,7 @@ mod tests {
                 tag: "project".into(),
                 path: PathBuf::from("/home/u/one"),
                 file_system: FileSystem::NineP,
-                writable: true,
+                access: Access::Writable,
             };
             let machine = Machine {
                 accelerator: Some(Accelerator::Tcg),
@@ -158,7 +158,7 @@ mod tests {
         let bench = Bench::new();
         let elsewhere = bench.changed(|machine| {
             machine.shares[0].path = "/home/u/two".into();
-            machine.shares[0].writable = false;
+            machine.shares[0].access = Access::Overlay;
         });
         assert_eq!(bench.key(), elsewhere);
     }

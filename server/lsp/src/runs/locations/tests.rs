@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
-use proptest::prelude::*;
+use vmtest_fuzz::{Fuzzer, Random};
 
 use super::*;
 
@@ -347,60 +347,80 @@ fn a_traceback_without_end_is_bounded() {
     assert_eq!(scanner.context.frames.len(), FRAMES);
 }
 
-fn fragment() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just(":".to_owned()),
-        Just("\n".to_owned()),
-        Just("ä.c:1:2: error: ".to_owned()),
-        Just(" --> é/x.rs:1:2".to_owned()),
-        Just("panicked at 'ü', ".to_owned()),
-        Just("panicked at x.rs:1:".to_owned()),
-        Just("  File \"é.py\", line 3, in f\n".to_owned()),
-        Just("at f (".to_owned()),
-        Just("--- FAIL: x\n    a_test.go:1: ".to_owned()),
-        Just("FAIL\ta/b/c".to_owned()),
-        Just("E   ".to_owned()),
-        Just("Error".to_owned()),
-        Just("line 1".to_owned()),
-        Just("//".to_owned()),
-        Just("file:///".to_owned()),
-        Just("12".to_owned()),
-        Just("\x1b[31m".to_owned()),
-        "\\PC{0,3}",
-        "[a-z./: ()0-9]{0,8}",
-    ]
-}
-
-proptest! {
-    #[test]
-    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        places(&String::from_utf8_lossy(&bytes));
-        let mut scanner = Scanner::default();
-        scanner.push(&bytes, &mut |_| ());
-        scanner.finish(&mut |_| ());
-    }
-
-    #[test]
-    fn no_mix_of_known_forms_makes_it_panic_and_every_place_is_one(
-        parts in proptest::collection::vec(fragment(), 0..20)
-    ) {
-        for place in places(&parts.concat()) {
-            prop_assert!(place.line > 0 && !place.path.is_empty());
-            prop_assert!(place.message.chars().count() <= MESSAGE);
-        }
-    }
-
-    #[test]
-    fn how_the_bytes_are_cut_does_not_matter(
-        parts in proptest::collection::vec(fragment(), 0..20), size in 1usize..9
-    ) {
-        let text = parts.concat();
-        let mut found = Vec::new();
-        let mut scanner = Scanner::default();
-        for piece in text.as_bytes().chunks(size) {
-            scanner.push(piece, &mut |place| found.push(place));
-        }
-        scanner.finish(&mut |place| found.push(place));
-        prop_assert_eq!(found, places(&text));
-    }
+// G6
+#[test]
+fn any_output_names_the_same_places_in_any_split_and_each_is_one() {
+    let fuzzer = Fuzzer::new("locations")
+        .pieces([
+            ":",
+            "\n",
+            "\r",
+            "\r\n",
+            "ä.c:1:2: error: x",
+            " --> é/x.rs:1:2",
+            "panicked at 'ü', ",
+            "panicked at x.rs:1:",
+        ])
+        .pieces([
+            "Traceback (most recent call last):\n",
+            "  File \"é.py\", line 3, in f\n",
+            "ValueError: no\n",
+            "at f (",
+        ])
+        .pieces([
+            "--- FAIL: x\n    a_test.go:1: ",
+            "FAIL\ta/b/c\n",
+            "ok \t",
+            "E   ",
+            "Error",
+            "Exception",
+            "line 1",
+            "//",
+        ])
+        .pieces([
+            "file:///",
+            "file:///%zz",
+            "12",
+            "99999999999",
+            "\x1b[31m",
+            "error[E1]: m\n",
+            "warning: ",
+            "note: ",
+            "(",
+            ")",
+        ])
+        .pieces([
+            "In file included from ",
+            "/mnt/vmtest/",
+            "[    1.0] ",
+            "WARNING: CPU: 0 PID: 1 at a.c:1 b+0x1/0x2",
+        ]);
+    fuzzer
+        .seed("src/a.h:3:10: fatal error: nope.h: No such file or directory\n    3 | #include <nope.h>\n")
+        .seed("error[E0308]: mismatched types\n --> src/main.rs:2:18\n  |\nthread 'main' panicked at src/a.rs:1:2:\nwhy\n")
+        .seed("Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    f()\nValueError: x\n")
+        .seed("--- FAIL: TestX (0.00s)\n    x_test.go:7: got 1\nFAIL\texample.org/a\t0.1s\n")
+        .run(|bytes| {
+            let scan = |next: &mut dyn FnMut() -> usize| {
+                let (mut found, mut scanner, mut rest) = (Vec::new(), Scanner::default(), bytes);
+                while !rest.is_empty() {
+                    let (piece, after) = rest.split_at(next().clamp(1, rest.len()));
+                    scanner.push(piece, &mut |place| found.push(place));
+                    assert!(scanner.partial.len() <= LONGEST && scanner.context.frames.len() <= FRAMES);
+                    rest = after;
+                }
+                scanner.finish(&mut |place| found.push(place));
+                found
+            };
+            let whole = scan(&mut || bytes.len());
+            let mut random = Random::of(bytes);
+            let widest = 1 + random.below(100);
+            assert_eq!(scan(&mut || 1 + random.below(widest)), whole);
+            for place in whole {
+                assert!(place.line > 0 && !place.path.is_empty(), "{place:?}");
+                assert!(place.message.chars().count() <= MESSAGE, "{place:?}");
+                let steers = |text: &str| text.contains(|c: char| c.is_control() && c != '\n');
+                assert!(!steers(&place.path) && !steers(&place.message), "{place:?}");
+            }
+        });
 }

@@ -93,6 +93,7 @@ fn ranges(server: &Server) -> Vec<Option<String>> {
     server.asked().iter().map(range).collect()
 }
 
+// N3
 #[tokio::test]
 async fn what_was_fetched_is_used_again_without_the_server() {
     let mut cache = Cache::new();
@@ -122,6 +123,7 @@ async fn a_redirect_is_followed() {
     assert!(server.asked()[1].starts_with("GET /elsewhere?x "), "{:?}", server.asked());
 }
 
+// N1
 #[tokio::test]
 async fn a_redirect_to_a_file_of_this_machine_is_refused() {
     let cache = Cache::new();
@@ -130,6 +132,7 @@ async fn a_redirect_to_a_file_of_this_machine_is_refused() {
     assert!(why.contains("file:///etc/passwd") && why.contains("neither `http` nor `https`"), "{why}");
 }
 
+// N1
 #[tokio::test]
 async fn redirects_in_a_circle_come_to_an_end() {
     let cache = Cache::new();
@@ -158,6 +161,7 @@ async fn a_server_that_is_not_there_is_one_clear_error() {
     assert!(why.contains(&url) && why.contains("refused") && why.contains("check the network"), "{why}");
 }
 
+// N1 N3
 #[tokio::test]
 async fn a_connection_that_breaks_is_gone_on_with() {
     let cache = Cache::new();
@@ -168,6 +172,7 @@ async fn a_connection_that_breaks_is_gone_on_with() {
     assert!(server.asked()[1].contains("if-range: \"1\"\r\n"), "{:?}", server.asked());
 }
 
+// N1 N3
 #[tokio::test]
 async fn the_next_run_goes_on_where_the_last_one_stopped() {
     let cache = Cache::limited(Limits { attempts: 1, ..LIMITS });
@@ -222,6 +227,7 @@ async fn a_file_of_unknown_length_is_taken_as_it_comes() {
     assert_eq!(server.asked().len(), 2);
 }
 
+// N1
 #[tokio::test]
 async fn a_wrong_checksum_leaves_nothing_and_names_both() {
     let cache = Cache::new();
@@ -234,6 +240,7 @@ async fn a_wrong_checksum_leaves_nothing_and_names_both() {
     cache.expect(cache.get(&with_sha256(&url, &KERNEL)).await, &KERNEL);
 }
 
+// N1
 #[tokio::test]
 async fn a_page_to_log_in_is_no_kernel() {
     for page in
@@ -246,6 +253,7 @@ async fn a_page_to_log_in_is_no_kernel() {
     }
 }
 
+// N1
 #[tokio::test]
 async fn a_server_that_falls_silent_is_given_up_and_its_bytes_are_kept() {
     let cache = Cache::limited(Limits { pace: Duration::from_millis(50), ..LIMITS });
@@ -259,6 +267,18 @@ async fn a_server_that_falls_silent_is_given_up_and_its_bytes_are_kept() {
     cache.expect(cache.get(&download).await, &KERNEL);
 }
 
+// N1
+#[tokio::test]
+async fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
+    let cache = Cache::limited(Limits { pace: Duration::from_millis(100), ..LIMITS });
+    let server = Server::start([Reply::file(&KERNEL).cut(KERNEL.len()).and_drip()]);
+    let error = cache.get(&at(server.url("/k"))).await.unwrap_err();
+    assert!(error.to_string().contains("less than 30 kB came in 0.1 s, after "), "{error}");
+    // It was not that nothing came.
+    assert!(!error.to_string().contains("after 0 B"), "{error}");
+}
+
+// N1
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_given_up() {
     let cache = Cache::limited(Limits { answer: Duration::from_millis(50), ..LIMITS });
@@ -267,6 +287,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
     assert!(why.contains("did not answer in 0.05 s"), "{why}");
 }
 
+// N1
 #[tokio::test]
 async fn a_download_has_a_deadline_however_alive_it_is() {
     let cache = Cache::limited(Limits { total: Duration::from_millis(50), ..LIMITS });
@@ -303,6 +324,7 @@ async fn who_waits_for_anothers_download_can_be_cancelled() {
     assert!(matches!(claim, Ok(Turn::Make(_))));
 }
 
+// N3 S1
 #[tokio::test]
 async fn two_that_want_the_same_at_once_fetch_it_once() {
     let cache = Cache::new();
@@ -345,6 +367,7 @@ async fn what_is_packed_is_unpacked_and_its_checksum_is_that_of_what_is_served()
     }
 }
 
+// N2
 #[tokio::test]
 async fn a_bomb_is_not_unpacked_to_its_end() {
     for end in ["gz", "xz", "zst"] {
@@ -367,6 +390,7 @@ async fn what_cannot_be_unpacked_leaves_nothing() {
     }
 }
 
+// N2
 #[tokio::test]
 async fn a_file_that_is_too_long_is_refused_by_its_header_and_by_its_bytes() {
     let chunked = "transfer-encoding: chunked\n";

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 /// What one connection gets.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ enum Then {
     Close,
     /// Says no more, until the client goes away.
     Hang,
+    /// Goes on a byte at a time, as long as the client takes them.
+    Drip,
 }
 
 impl Reply {
@@ -51,6 +54,15 @@ impl Reply {
     /// The same, and then nothing.
     pub(super) fn and_hang(mut self) -> Self {
         self.then = Then::Hang;
+        self
+    }
+}
+
+#[allow(dead_code, reason = "the end-to-end tests have this file, too, and no use for a server that is slow")]
+impl Reply {
+    /// The same, and then a byte now and then.
+    pub(super) fn and_drip(mut self) -> Self {
+        self.then = Then::Drip;
         self
     }
 }
@@ -107,7 +119,15 @@ fn serve(stream: TcpStream, reply: &Reply, heard: &Mutex<Vec<String>>, served: &
     // Who has seen enough goes away.
     let _ = stream.write_all(&reply.bytes).and_then(|()| stream.flush());
     let _ = served.send(());
-    if reply.then == Then::Hang {
-        let _ = stream.read(&mut [0]);
+    match reply.then {
+        Then::Close => {}
+        Then::Hang => {
+            let _ = stream.read(&mut [0]);
+        }
+        Then::Drip => {
+            while stream.write_all(b"x").and_then(|()| stream.flush()).is_ok() {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
     }
 }

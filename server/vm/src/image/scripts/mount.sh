@@ -1,4 +1,11 @@
-# Mounts the shares. Arguments: 9p or virtiofs; then tag, place, and ro or rw of each.
+# Mounts the shares. Arguments: 9p or virtiofs; then tag, place, and ro, rw or overlay of each.
+# Covers $1, which cannot be written, on $2.
+cover() {
+    modprobe overlay >/dev/null 2>&1
+    layer=$(mktemp -d /run/vmtest.XXXXXX) && mount -t tmpfs -o mode=0755 tmpfs "$layer" &&
+        mkdir "$layer/upper" "$layer/work" &&
+        mount -t overlay -o "lowerdir=$1,upperdir=$layer/upper,workdir=$layer/work" overlay "$2"
+}
 kind=$1
 shift
 if [ "$kind" = 9p ]; then
@@ -13,12 +20,13 @@ grep -qw "$kind" /proc/filesystems || {
 while [ $# -gt 0 ]; do
     # A root that cannot be written gets its places on a file system in memory.
     mkdir -p "$2" 2>/dev/null || { mount -t tmpfs tmpfs /mnt && mkdir -p "$2"; } || exit
-    options=$3
+    options=ro
+    [ "$3" = rw ] && options=rw
     if [ "$kind" = 9p ]; then
         # What the guest cannot write is cached without asking the host again.
         cache=mmap
         [ "$3" = rw ] || cache=loose
-        options=$3,trans=virtio,version=9p2000.L,msize=512000,cache=$cache
+        options=$options,trans=virtio,version=9p2000.L,msize=512000,cache=$cache
     fi
     # A device that was just plugged takes the kernel a moment.
     tries=10
@@ -30,5 +38,8 @@ while [ $# -gt 0 ]; do
         fi
         sleep 1
     done
+    if [ "$3" = overlay ] && ! cover "$2" "$2" >/dev/null 2>&1; then
+        echo "the image's kernel has no overlayfs: $2 is read-only"
+    fi
     shift 3
 done
