@@ -3,4 +3,5 @@
 mod commands;
 mod links;
 mod page;
+mod reliability;
 mod version;

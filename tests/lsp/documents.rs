@@ -37,6 +37,7 @@ fn problems_are_taken_back_when_it_is_closed() {
     assert_eq!(cleared["params"]["uri"], URI);
 }
 
+// L4
 #[test]
 fn versions_never_go_back_in_a_storm_of_edits() {
     let mut client = Client::ready();
@@ -56,6 +57,7 @@ fn versions_never_go_back_in_a_storm_of_edits() {
     }
 }
 
+// L4
 #[test]
 fn the_last_text_counts_whatever_its_version() {
     let mut client = Client::ready();
@@ -71,6 +73,7 @@ fn the_last_text_counts_whatever_its_version() {
     assert_eq!(codes(&shown), ["unknown_key", "unknown_key"]);
 }
 
+// L4
 #[test]
 fn a_change_of_what_was_never_opened_is_ignored() {
     let mut client = Client::ready();

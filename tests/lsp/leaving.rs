@@ -9,6 +9,7 @@ use vmtest_tests::Project;
 
 use crate::client::Client;
 
+// L1
 #[test]
 fn exit_after_shutdown_is_success() {
     let mut client = Client::ready();
@@ -17,6 +18,7 @@ fn exit_after_shutdown_is_success() {
     assert_eq!(client.ended().status, Some(0));
 }
 
+// L1
 #[test]
 fn exit_without_shutdown_is_failure() {
     let mut client = Client::ready();
@@ -31,6 +33,7 @@ fn exit_before_initialize_ends_it_too() {
     assert_eq!(client.ended().status, Some(1));
 }
 
+// L1
 #[test]
 fn the_end_of_input_is_the_end() {
     let mut client = Client::ready();
@@ -55,6 +58,7 @@ fn what_came_before_the_end_of_input_is_answered() {
     client.ended();
 }
 
+// L1
 #[test]
 fn the_end_of_input_is_seen_while_nobody_reads_the_answers() {
     let project = Project::new("");
@@ -69,6 +73,7 @@ fn the_end_of_input_is_seen_while_nobody_reads_the_answers() {
     drop(output);
 }
 
+// L1
 #[test]
 fn the_clients_death_is_seen_while_another_process_keeps_the_pipes_open() {
     let project = Project::new("");

@@ -59,6 +59,7 @@ fn applied(encoding: &str, text: &str, edit: &Value) -> String {
     [&text[..start], edit["newText"].as_str().expect("it is text"), &text[end..]].concat()
 }
 
+// L4
 #[test]
 fn diagnostics_are_where_the_problem_is_in_every_encoding() {
     for encoding in ENCODINGS {
@@ -122,6 +123,7 @@ fn changes_of_a_part_are_applied_where_the_client_means_in_every_encoding() {
     }
 }
 
+// L4
 #[test]
 fn a_position_inside_a_character_or_past_the_end_is_answered() {
     for encoding in ENCODINGS {

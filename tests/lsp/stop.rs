@@ -45,11 +45,13 @@ fn end_while_booting(inside: &[&str], leave: impl FnOnce(&mut Client)) -> Outcom
     client.ended()
 }
 
+// L1
 #[test]
 fn the_end_of_input_ends_the_server_and_its_machine() {
     end_while_booting(&[], Client::close).expect_status(1);
 }
 
+// L1
 #[test]
 fn exit_without_shutdown_ends_the_server_and_its_machine_as_a_failure() {
     end_while_booting(&[], |client| client.notify("exit", Value::Null)).expect_status(1);
@@ -60,6 +62,7 @@ fn sigterm_ends_the_server_and_its_machine() {
     end_while_booting(&[], |client| client.signal(Signal::SIGTERM)).expect_status(143);
 }
 
+// L1
 #[test]
 fn the_clients_death_ends_the_server_and_its_machine() {
     // A shell is the client: the server is its child. The pipes stay open, so that only the death can be seen.

@@ -53,6 +53,7 @@ fn opened_by(project: &Project, leaves: &[&str]) -> Client {
     client
 }
 
+// E2
 #[test]
 fn looking_at_a_file_executes_nothing_that_it_names() {
     let project = Project::new(EVIL);
@@ -93,6 +94,7 @@ fn looking_at_a_file_executes_nothing_that_it_names() {
     client.goodbye();
 }
 
+// E2
 #[test]
 fn a_run_is_refused_and_executes_nothing() {
     let project = Project::new(EVIL);
@@ -103,6 +105,7 @@ fn a_run_is_refused_and_executes_nothing() {
     client.goodbye();
 }
 
+// E2
 #[test]
 fn the_same_file_leaves_its_mark_when_it_runs() {
     // Else the other tests of this page would prove nothing.
@@ -120,6 +123,7 @@ fn target_name(client: &mut Client, project: &Project) -> Value {
     client.result("vmtest/targets", json!({ "uri": workspace::toml(project) }))[0]["name"].clone()
 }
 
+// E2
 #[test]
 fn a_lens_asks_first_and_a_no_executes_nothing() {
     let project = Project::new(EVIL);
@@ -133,6 +137,7 @@ fn a_lens_asks_first_and_a_no_executes_nothing() {
     client.goodbye();
 }
 
+// E2
 #[test]
 fn a_command_line_cannot_be_smuggled_in_with_the_command_of_a_lens() {
     let project = Project::new(EVIL);

@@ -20,6 +20,7 @@ fn told(client: &mut Client) -> i64 {
         .unwrap()
 }
 
+// L2
 #[test]
 fn a_body_that_is_not_json_is_told_and_skipped() {
     let mut client = Client::ready();
@@ -30,6 +31,7 @@ fn a_body_that_is_not_json_is_told_and_skipped() {
     still_answers(&mut client);
 }
 
+// L2
 #[test]
 fn json_that_is_no_message_is_told_and_skipped() {
     let mut client = Client::ready();
@@ -40,6 +42,7 @@ fn json_that_is_no_message_is_told_and_skipped() {
     still_answers(&mut client);
 }
 
+// L2
 #[test]
 fn impossible_headers_are_told_and_skipped() {
     let mut client = Client::ready();
@@ -56,6 +59,7 @@ fn impossible_headers_are_told_and_skipped() {
     }
 }
 
+// L2 L5
 #[test]
 fn nesting_without_end_is_told_and_skipped() {
     let mut client = Client::ready();
@@ -65,6 +69,7 @@ fn nesting_without_end_is_told_and_skipped() {
     still_answers(&mut client);
 }
 
+// L2
 #[test]
 fn requests_before_initialize_are_refused() {
     let mut client = Client::start();
@@ -73,6 +78,7 @@ fn requests_before_initialize_are_refused() {
     assert!(client.initialize(json!({ "capabilities": {} }))["capabilities"].is_object());
 }
 
+// L2
 #[test]
 fn requests_after_shutdown_are_refused() {
     let mut client = Client::ready();
@@ -96,6 +102,7 @@ fn wrong_parameters_are_told() {
     still_answers(&mut client);
 }
 
+// L5
 #[test]
 fn a_cancel_is_taken_before_and_after_the_reply() {
     let mut client = Client::ready();
@@ -107,6 +114,7 @@ fn a_cancel_is_taken_before_and_after_the_reply() {
     still_answers(&mut client);
 }
 
+// L5
 #[test]
 fn each_of_a_thousand_requests_is_answered_once() {
     let mut client = Client::ready();

@@ -7,6 +7,7 @@ import type { LanguageClient } from 'vscode-languageclient/node';
 import { targetsRequest } from './protocol';
 import type { TargetArgument, TargetInfo, TargetRef } from './protocol';
 import { fileName } from './server';
+import { forLabel } from './text';
 
 /** How long typing must pause before the items follow. */
 const pause = 200;
@@ -199,7 +200,11 @@ export class Targets implements vscode.Disposable {
     }
     let file = this.file(uri);
     if (file === undefined) {
-      file = this.controller.createTestItem(uri.toString(), vscode.workspace.asRelativePath(uri), uri);
+      file = this.controller.createTestItem(
+        uri.toString(),
+        forLabel(vscode.workspace.asRelativePath(uri)),
+        uri,
+      );
       this.controller.items.add(file);
     }
     // A target keeps its item, and with it its results, while others come and go.
@@ -210,7 +215,8 @@ export class Targets implements vscode.Disposable {
       // A name may hold anything, also what the editor's ids may not.
       const id = `${uri.toString()}#${encodeURIComponent(target.name)}#${nth}`;
       const item =
-        file.children.get(id) ?? this.controller.createTestItem(id, target.name || '(no name)', uri);
+        file.children.get(id) ??
+        this.controller.createTestItem(id, forLabel(target.name) || '(no name)', uri);
       item.range = client.protocol2CodeConverter.asRange(target.range);
       item.sortText = String(target.index).padStart(6, '0');
       item.tags = target.interactive ? [] : [this.runnable];

@@ -333,7 +333,7 @@ fn a_file_with_a_hundred_thousand_targets_is_refused_by_its_size() {
 }
 
 /// The fastest of three: the others met with other work of the computer.
-fn time(folder: &TempDir, arguments: &[&str]) -> std::time::Duration {
+fn time(folder: &Project, arguments: &[&str]) -> std::time::Duration {
     let look = |_| {
         let started = std::time::Instant::now();
         let ran = run(folder, arguments);

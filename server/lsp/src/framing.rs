@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(frames(other).await, [Frame::Broken("two Content-Lengths")]);
     }
 
+    // L2
     #[tokio::test]
     async fn a_message_without_a_length_is_told() {
         let bytes = b"Content-Type: x\r\n\r\n{}Content-Length: 1\r\n\r\n1";

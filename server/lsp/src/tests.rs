@@ -105,6 +105,7 @@ async fn a_client_without_snippets_is_offered_keys_too() {
     client.end().await;
 }
 
+// E2
 #[tokio::test]
 async fn a_lens_names_a_target_and_carries_no_command_line() {
     let mut client = TestClient::modern().await;
@@ -136,6 +137,7 @@ async fn what_a_lens_does_is_a_code_action_of_its_target_too() {
     client.end().await;
 }
 
+// E2
 #[tokio::test]
 async fn a_name_in_a_menu_is_a_few_plain_words() {
     let mut client = TestClient::modern().await;

@@ -398,6 +398,7 @@ mod tests {
         }
     }
 
+    // L3
     #[tokio::test]
     async fn a_panic_costs_one_reply() {
         let mut wire = Wire::new().await;
@@ -408,6 +409,7 @@ mod tests {
         }
     }
 
+    // L3
     #[tokio::test]
     async fn a_panic_of_a_notification_costs_nothing() {
         let mut wire = Wire::new().await;
@@ -462,6 +464,7 @@ mod tests {
         assert!(written.contains("\"id\":1"), "{written}");
     }
 
+    // L5
     #[tokio::test(start_paused = true)]
     async fn large_answers_are_made_as_the_client_reads_them() {
         let mut wire = Wire::new().await;

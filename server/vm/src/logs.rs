@@ -91,7 +91,7 @@ impl Logs {
     fn create_file(&self, name: &str) -> io::Result<File> {
         let path = PathBuf::from(format!("/proc/self/fd/{}", self.opened.as_raw_fd())).join(name);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => OpenOptions::new().write(true).create_new(true).open(path),
         }
     }

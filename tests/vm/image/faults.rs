@@ -17,6 +17,7 @@ fn reason(run: &Outcome) -> String {
     run.finished()["reason"].as_str().unwrap().to_owned()
 }
 
+// U2
 #[test]
 fn what_is_no_disk_is_refused_before_it_boots() {
     let backed = {

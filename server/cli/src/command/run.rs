@@ -175,7 +175,7 @@ impl Outputs {
         let junit = match &args.junit {
             None => None,
             Some(file) => {
-                let junit = JUnit::create(file.clone(), project.places.clone())
+                let junit = JUnit::create(file, project.places.clone())
                     .map_err(|error| format!("cannot write the JUnit report {}: {error}", file.display()))?;
                 Some((file.clone(), junit))
             }

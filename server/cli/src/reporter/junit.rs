@@ -55,16 +55,16 @@ struct Case {
 
 impl JUnit {
     /// Reports the targets that stand at `places` to `file`; makes sure that it can be written before anything runs.
-    pub(crate) fn create(file: PathBuf, places: Vec<Option<Place>>) -> io::Result<Self> {
+    pub(crate) fn create(file: &Path, places: Vec<Option<Place>>) -> io::Result<Self> {
         Self::create_at(file, places, Utc::now)
     }
 
-    fn create_at(file: PathBuf, places: Vec<Option<Place>>, now: fn() -> DateTime<Utc>) -> io::Result<Self> {
-        let sink = if is_special(&file) {
-            Sink::Special(OpenOptions::new().write(true).open(&file)?)
+    fn create_at(file: &Path, places: Vec<Option<Place>>, now: fn() -> DateTime<Utc>) -> io::Result<Self> {
+        let sink = if is_special(file) {
+            Sink::Special(OpenOptions::new().write(true).open(file)?)
         } else {
             let name = file.file_name().filter(|_| !file.is_dir()).ok_or(io::ErrorKind::IsADirectory)?;
-            let folder = folder(&file);
+            let folder = folder(file);
             fs::create_dir_all(folder)?;
             let folder = File::open(folder)?;
             // What decides is whether the folder takes the file that will replace the old one.
@@ -271,7 +271,7 @@ mod tests {
         let file = folder.path().join("out").join("junit.xml");
         let places = vec![Some(Place { file: "ci/vmtest.toml".into(), line: 3 }); 3];
         let now = || DateTime::UNIX_EPOCH;
-        testing::report(targets, JUnit::create_at(file.clone(), places, now).unwrap());
+        testing::report(targets, JUnit::create_at(&file, places, now).unwrap());
         let text = fs::read_to_string(&file).unwrap();
         assert_eq!(
             fs::read_dir(file.parent().unwrap()).unwrap().count(),
@@ -378,15 +378,15 @@ mod tests {
     #[test]
     fn a_report_that_cannot_be_written_is_refused_before_the_run() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(JUnit::create(folder.path().to_owned(), Vec::new()).is_err());
+        assert!(JUnit::create(folder.path(), Vec::new()).is_err());
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(JUnit::create(file.join("junit.xml"), Vec::new()).is_err());
+        assert!(JUnit::create(&file.join("junit.xml"), Vec::new()).is_err());
     }
 
     #[test]
     fn a_full_disk_at_the_end_is_reported() {
-        let junit = JUnit::create("/dev/full".into(), Vec::new()).unwrap();
+        let junit = JUnit::create(Path::new("/dev/full"), Vec::new()).unwrap();
         assert!(testing::report(vec![passing("a", b"")], junit).incomplete);
     }
 }

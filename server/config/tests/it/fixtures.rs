@@ -89,6 +89,7 @@ fn utf_16_is_recognized() {
     assert_eq!(problems[0].help.as_deref(), Some("it looks like UTF-16: save it as UTF-8"));
 }
 
+// U2
 #[test]
 fn a_file_over_one_mebibyte_is_refused() {
     let most = " ".repeat(vmtest_config::MAX_FILE_SIZE);
@@ -98,6 +99,7 @@ fn a_file_over_one_mebibyte_is_refused() {
     assert_eq!(vmtest_config::load(&more, Path::new("/p")).unwrap_err()[0].code, "file_too_large");
 }
 
+// L5
 #[test]
 fn nesting_beyond_the_limit_is_refused_and_never_overflows_the_stack() {
     for depth in [129, 10_000, 300_000] {

@@ -173,7 +173,7 @@ fn any_settings_and_options_are_taken_or_refused_with_places_that_are_theirs() {
     });
 }
 
-// U2
+// U2, L5
 #[test]
 fn hostile_files_take_linear_time() {
     // Generous: each is below a second even in a debug build, and would take minutes if it were quadratic.

@@ -101,6 +101,7 @@ fn a_filter_that_is_no_regular_expression_says_why() {
     );
 }
 
+// U2
 #[test]
 fn a_filter_of_absurd_size_is_refused() {
     document(FILE).select(&"(a{1000}){1000}".repeat(10)).unwrap_err();

@@ -24,6 +24,7 @@ fn memory_with_two_letters_is_refused() {
     );
 }
 
+// U1
 #[test]
 fn memory_that_smuggles_options_is_refused() {
     check_body(
@@ -174,6 +175,7 @@ fn empty_kernel_args_are_fine() {
     check_body("kernel_args = ''\n", &expect![[""]]);
 }
 
+// U1
 #[test]
 fn a_nul_character_is_refused_in_any_string() {
     check_body(
@@ -196,6 +198,7 @@ fn a_nul_character_is_refused_in_a_list() {
     );
 }
 
+// U1
 #[test]
 fn a_nul_character_is_refused_in_a_variable() {
     check_body(
@@ -229,6 +232,7 @@ fn a_nul_character_is_refused_in_kernel_args() {
     );
 }
 
+// U1
 #[test]
 fn a_line_break_in_kernel_args_is_refused() {
     check_body(
@@ -254,6 +258,7 @@ ro quiet
     );
 }
 
+// U1
 #[test]
 fn an_open_quote_in_kernel_args_is_refused() {
     check_body(
@@ -284,6 +289,7 @@ fn an_empty_variable_name_is_refused() {
     );
 }
 
+// U1
 #[test]
 fn a_variable_name_with_an_equals_sign_is_refused() {
     check_body(

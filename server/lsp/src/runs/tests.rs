@@ -499,6 +499,7 @@ async fn the_log_of_a_targets_last_run_replaces_the_one_before() {
     assert_eq!(left, ["2", "3"]);
 }
 
+// L3
 #[tokio::test(start_paused = true)]
 async fn an_execution_that_panics_is_lost_and_the_next_one_runs() {
     let panics = Script { events: vec![], end: ScriptEnd::Panic };

@@ -33,6 +33,7 @@ fn the_format_is_told_by_the_first_bytes_and_the_size_by_the_format() {
     assert_eq!((disk.format.driver, disk.size), (Driver::Qcow2, 5 << 30));
 }
 
+// U2
 #[test]
 fn qemu_is_told_every_format_and_to_follow_no_name_in_a_file() {
     let disk = Disk::open(written(&qcow2(1 << 20)).path()).unwrap();
@@ -64,6 +65,7 @@ fn a_pipe_is_refused_and_not_waited_for() {
     assert!(Disk::open(&pipe).unwrap_err().to_string().contains("neither a file nor a disk"));
 }
 
+// U2
 #[test]
 fn an_image_that_names_another_file_is_refused_by_that_name() {
     let mut backed = qcow2(1 << 20);

@@ -17,11 +17,11 @@ const HOSTILE: [&[u8]; 7] = [
 ];
 
 fn machine(path: &OsStr, command_line: &str) -> Machine {
-    let share = |tag: &str, writable| ShareDevice {
+    let share = |tag: &str, access| ShareDevice {
         tag: tag.into(),
         path: path.into(),
         file_system: FileSystem::NineP,
-        writable,
+        access,
     };
     Machine {
         accelerator: Some(Accelerator::Tcg),
@@ -29,7 +29,7 @@ fn machine(path: &OsStr, command_line: &str) -> Machine {
         cpus: 2,
         memory_bytes: 1 << 30,
         boot: Boot::Kernel { file: path.into(), command_line: command_line.into() },
-        shares: vec![share(ROOT_TAG, false), share("project", true)],
+        shares: vec![share(ROOT_TAG, Access::Overlay), share("project", Access::Writable)],
         network: true,
         sandbox: true,
         extra_args: Vec::new(),

@@ -99,7 +99,12 @@ impl Process {
             .kill_on_drop(true);
         tie_to_us(&mut command, start.descriptors);
         // SAFETY: between fork and exec only a system call is made; nothing allocates or takes a lock.
-        unsafe { command.pre_exec(forbid_devices) };
+        unsafe {
+            command.pre_exec(|| {
+                forbid_devices();
+                Ok(())
+            })
+        };
         if let Some(mounts) = start.mounts {
             // SAFETY: between fork and exec only system calls are made; nothing allocates or takes a lock.
             unsafe { command.pre_exec(move || mounts.enter()) };
@@ -254,12 +259,11 @@ fn tie_to_us(command: &mut Command, descriptors: Vec<RawFd>) {
 
 /// What serves a guest makes no device on the host, whoever runs it: the guest's root could ask for the host's disk in a directory
 /// that it shares. An ordinary user may not anyway, and the call fails.
-fn forbid_devices() -> io::Result<()> {
+fn forbid_devices() {
     /// Number 27 of capabilities(7).
     const CAP_MKNOD: libc::c_ulong = 27;
     // SAFETY: the call takes plain numbers and changes nothing but what this process may do.
     unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_MKNOD, 0, 0, 0) };
-    Ok(())
 }
 
 /// Has the next program start without the descriptors that came from whoever started us. Before Linux 5.11 the call is not

@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(bench.key(), elsewhere);
     }
 
+    // S5
     #[test]
     fn whatever_the_guest_can_see_makes_another_one() {
         let bench = Bench::new();
@@ -183,6 +184,7 @@ mod tests {
         assert_eq!(different.len(), keys.len());
     }
 
+    // S5
     #[test]
     fn files_count_by_what_is_in_them_and_qemu_by_what_it_is() {
         let bench = Bench::new();

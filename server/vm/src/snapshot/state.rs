@@ -110,6 +110,7 @@ mod tests {
         assert_eq!(state, b"state of devices\nwith\nlines");
     }
 
+    // S2
     #[test]
     fn no_damage_goes_unseen() {
         let whole = file();

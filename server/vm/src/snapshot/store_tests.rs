@@ -79,6 +79,7 @@ fn a_guest_whose_memory_is_in_its_state_is_one_file() {
     assert!(bench.snapshots.list()[0].bytes > 0);
 }
 
+// S1
 #[test]
 fn one_process_at_a_time_may_keep_a_guest() {
     let bench = bench();
@@ -155,6 +156,7 @@ fn a_socket_that_a_dead_process_left_goes_with_the_next_claim() {
 }
 
 /// A header that names a file elsewhere, as somebody with another user's rights might plant it.
+// S8
 #[test]
 fn nothing_outside_the_folder_is_ever_touched() {
     let bench = bench();
@@ -176,6 +178,40 @@ fn nothing_outside_the_folder_is_ever_touched() {
     }
 }
 
+// S8
+#[test]
+fn nobody_else_can_read_or_write_what_is_kept() {
+    let bench = bench();
+    bench.keep(&key('a'), 4096);
+    bench.snapshots.strike(&key('b'), Strike::Hung, "it did not answer");
+    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!(mode(&bench.snapshots.dir), 0o700);
+    for file in fs::read_dir(&bench.snapshots.dir).unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+/// Into what a link leads to nothing is written, not even why a guest could not be kept.
+// S8
+#[test]
+fn a_lock_that_is_a_link_is_not_followed() {
+    let bench = bench();
+    bench.keep(&key('a'), 4096);
+    let victim = bench.snapshots.dir.parent().unwrap().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    for name in [format!("{}.lock", key('b')), ORDER.to_owned()] {
+        let lock = bench.snapshots.dir.join(name);
+        let _ = fs::remove_file(&lock);
+        std::os::unix::fs::symlink(&victim, &lock).unwrap();
+    }
+    bench.snapshots.strike(&key('b'), Strike::Hung, "it did not answer");
+    assert!(bench.claim(&key('b')).is_err());
+    assert!(bench.snapshots.clear().is_err());
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}
+
+// S8
 #[test]
 fn a_folder_that_is_a_link_is_not_cleared() {
     let bench = bench();
@@ -184,11 +220,14 @@ fn a_folder_that_is_a_link_is_not_cleared() {
     fs::write(&file, "precious").unwrap();
     fs::create_dir_all(bench.snapshots.dir.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), &bench.snapshots.dir).unwrap();
+    assert!(bench.why_not(&key('a')).contains("not this user's alone"));
+    assert!(bench.claim(&key('b')).unwrap_err().contains("not this user's alone"));
     assert!(bench.snapshots.clear().is_err());
     assert!(bench.snapshots.list().is_empty());
     assert!(file.exists());
 }
 
+// S3
 #[test]
 fn memory_that_was_written_to_is_not_used() {
     let bench = bench();
@@ -198,6 +237,7 @@ fn memory_that_was_written_to_is_not_used() {
     assert!(bench.why_not(&key('a')).contains("its memory was changed"));
 }
 
+// S3
 #[test]
 fn memory_that_is_another_file_is_not_used() {
     let bench = bench();
@@ -212,6 +252,7 @@ fn memory_that_is_another_file_is_not_used() {
     assert!(bench.why_not(&key('a')).contains("its memory was changed"));
 }
 
+// S3
 #[test]
 fn memory_that_is_gone_is_said() {
     let bench = bench();
@@ -220,6 +261,7 @@ fn memory_that_is_gone_is_said() {
     assert!(bench.why_not(&key('a')).contains("cannot be read"));
 }
 
+// S5
 #[test]
 fn a_guest_under_anothers_name_is_not_used() {
     let bench = bench();
@@ -228,6 +270,7 @@ fn a_guest_under_anothers_name_is_not_used() {
     assert!(bench.why_not(&key('b')).contains("another guest's"));
 }
 
+// S8
 #[test]
 fn what_others_can_write_is_not_used() {
     let bench = bench();
@@ -239,6 +282,7 @@ fn what_others_can_write_is_not_used() {
     assert!(bench.claim(&key('b')).unwrap_err().contains("not this user's alone"));
 }
 
+// S7
 #[test]
 fn the_one_that_was_used_the_longest_time_ago_goes_first() {
     let mut bench = bench();
@@ -260,6 +304,7 @@ fn the_one_that_was_used_the_longest_time_ago_goes_first() {
     assert_eq!(bench.files("memory").len(), 2);
 }
 
+// S4
 #[test]
 fn what_a_dead_process_left_goes_with_the_next_that_is_kept() {
     let bench = bench();
@@ -271,6 +316,7 @@ fn what_a_dead_process_left_goes_with_the_next_that_is_kept() {
     assert!(bench.find(&key('b')).is_some());
 }
 
+// S7
 #[test]
 fn clearing_leaves_no_guest_and_what_is_not_ours() {
     let bench = bench();

@@ -34,6 +34,7 @@ test('two projects have a server each', function()
   equal(vim_:lua("return #vim.lsp.get_clients({ name = 'vmtest' })"), 2)
 end)
 
+-- E1
 test('a missing server is said clearly and once', function()
   local dir = editor.project({ ['a/vmtest.toml'] = TARGET, ['b/vmtest.toml'] = TARGET })
   local vim_ = editor.start()

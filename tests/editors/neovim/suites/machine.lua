@@ -98,6 +98,7 @@ test('`:Vmtest stop` stops the machine', function()
   )
 end)
 
+-- E1
 test('leaving the editor takes the machine along', function()
   local vim_ = open({ ['vmtest.toml'] = target('long', 'echo up; sleep 1000') })
   vim_:command('Vmtest! run')

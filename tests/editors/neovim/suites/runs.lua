@@ -282,6 +282,7 @@ test('the statusline says what runs, and nothing when nothing does', function()
   equal(vim_:lua("return require('vmtest').status()"), '')
 end)
 
+-- E1
 test('a server that dies ends its runs for the user too, and the next run starts another', function()
   local vim_ = open()
   vim_:lua([[

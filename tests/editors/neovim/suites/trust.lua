@@ -10,6 +10,7 @@ local function open(dir, home, choice)
   return (editor.open(dir, { home = home, trust = choice }))
 end
 
+-- E2
 test('nothing runs without trust', function()
   local vim_ = open(project(), nil, 'Cancel')
   vim_:command('Vmtest! run')
@@ -28,6 +29,7 @@ test('nothing runs without trust', function()
   equal(vim_:lua('return #_G.finished'), 0)
 end)
 
+-- E2
 test('a lens asks for trust like the command', function()
   local vim_ = open(project(), nil, 'Cancel')
   vim_:answer('codelens', 'Run in VM')

@@ -102,11 +102,13 @@ describe('in a workspace of two folders', () => {
     await gone('in a directory');
   });
 
+  // E2
   it('a target is a test whatever its name', async () => {
     const names = ['"twice"', '"twice"', '""', '"nul \\u0000"', '"a # and $(bug)"'];
     const file = inFolder(1, 'vmtest.toml');
     await fs.writeFile(file, names.map((name) => `[[target]]\nname = ${name}\n`).join(''));
-    await eventually('the last of them', () => item(api, 'a # and $(bug)'));
+    // With a space in what would be an icon.
+    await eventually('the last of them', () => item(api, 'a # and $ (bug)'));
     const shown = labels(api);
     assert.equal(shown.filter((label) => label === 'twice').length, 2);
     for (const label of ['(no name)', 'nul \0']) {
@@ -194,6 +196,7 @@ describe('in a workspace of two folders', () => {
     assert.equal(api.client, client, 'a number of jobs needs no other server');
   });
 
+  // E1
   it('a target whose file goes away ends all the same', async () => {
     const directory = inFolder(1, 'short');
     await fs.mkdir(directory);
@@ -213,6 +216,7 @@ describe('in a workspace of two folders', () => {
     await over;
   });
 
+  // E1
   it('a server that crashes takes its machines along, and no verdict that it gave', async function () {
     // Three machines.
     this.timeout(400_000);
@@ -328,6 +332,7 @@ describe('in a workspace of two folders', () => {
     await eventually('the targets', () => item(api, 'passes'));
   });
 
+  // E1
   it('a setting names another server, and one that leads nowhere is not passed over', async () => {
     const settings = vscode.workspace.getConfiguration('vmtest');
     const set = (value: unknown): Thenable<void> =>
@@ -342,6 +347,7 @@ describe('in a workspace of two folders', () => {
     }
   });
 
+  // E1
   it('the editor may leave while a machine runs', async () => {
     for (const file of ['go', 'started']) {
       await fs.rm(inFolder(0, file), { force: true });

@@ -12,6 +12,7 @@ import {
   Lines,
   Room,
   downloading,
+  forLabel,
   forReading,
   forTerminal,
   textOf,
@@ -82,6 +83,7 @@ void describe('the server', () => {
     });
   });
 
+  // E1
   void it('is no older vmtest, which would run the targets instead', async () => {
     // It has no `lsp`, and takes the word for something else.
     const older = script('older', 'echo "Usage: vmtest [OPTIONS] [COMMAND]..."');
@@ -114,6 +116,8 @@ void describe('output', () => {
     assert.equal(forReading('\x1b[1;31merror\x1b[0m: \x1b]0;title\x07\x1b(Bgone\x07\r'), 'error: gone');
     assert.equal(forReading(' 10%\r 50%\r100% done'), '100% done');
     assert.equal(forReading('\ttab ä 漢'), '\ttab ä 漢');
+    // E2
+    assert.equal(forLabel('$(bug) is $(no~spin) icon'), '$ (bug) is $ (no~spin) icon');
   });
 
   void it('is put together to lines, also the last one', () => {
