@@ -62,7 +62,7 @@ fn a_cancelled_run_that_is_stopped_meanwhile_ends() {
 fn under_a_shell(project: &Project, args: &[&str]) -> Pty {
     let script = r#"set -m; "$@"; echo "status-$?"; while read -r line; do eval "$line"; done"#;
     let words = ["bash", "-c", script, "shell"];
-    project.vmtest(args).inside_words(words).start_on_terminal(24, 80)
+    project.vmtest(args).inside_words(words).leaves(["go"]).start_on_terminal(24, 80)
 }
 
 // H3

@@ -118,7 +118,6 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
     if *end == BootEnd::Cancelled {
         return Next::GiveUp(Verdict::Cancelled);
     }
-    let explained = report.fatal.is_some() || report.cause.is_some();
     // A likely cause guesses from silence, which broken KVM makes as well; only the guest's own words are certain.
     if accelerator == Accelerator::Kvm && report.fatal.is_none() {
         let first_words = report.qemu_stderr.first().map_or(String::new(), |line| format!(": {line}"));
@@ -135,12 +134,13 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
             _ => {}
         }
     }
-    if accelerator == Accelerator::Tcg && !retried && !explained {
+    if accelerator == Accelerator::Tcg && !retried && report.fatal.is_none() {
         match end {
+            // Also where a cause is guessed from silence: an emulated guest may stand still before its kernel speaks.
             BootEnd::Stalled(time) | BootEnd::Silent(time) => {
                 return Next::Retry(format!("the guest stopped making progress for {} s", time.as_secs()));
             }
-            BootEnd::KernelBug | BootEnd::Died(_) => {
+            BootEnd::KernelBug | BootEnd::Died(_) if report.cause.is_none() => {
                 if let Some(bug) = report.bugs.first() {
                     return Next::Retry(format!("the kernel failed while it booted ({})", bug.title));
                 }

@@ -132,8 +132,10 @@ fn a_guest_that_says_why_it_gave_up_is_believed_under_kvm_and_tcg() {
 #[test]
 fn an_emulated_boot_that_stalls_or_oopses_is_retried_exactly_once() {
     let report = Report { bugs: vec![bug(BugKind::Oops)], console_seen: true, ..Report::default() };
+    let silent = Report { cause: Some("the kernel printed nothing".to_owned()), ..Report::default() };
     let ends = [
         (BootEnd::Stalled(Duration::from_secs(60)), Report::default()),
+        (BootEnd::Stalled(Duration::from_secs(60)), silent),
         (BootEnd::KernelBug, report.clone()),
         (BootEnd::Died("exit status: 0".to_owned()), report),
     ];
