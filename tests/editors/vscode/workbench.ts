@@ -296,7 +296,7 @@ try {
   });
 
   await step('a shell opens in the machine', async () => {
-    await lens('Shell').first().click();
+    await clickLowest(lens('Shell'));
     const prompt = terminal(/[#$]\s*$/).last();
     await prompt.waitFor();
     await page.keyboard.type('echo the answer is $((6 * 7))\n');
