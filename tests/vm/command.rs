@@ -89,11 +89,9 @@ fn a_variable_is_what_the_file_says_whatever_is_in_it() {
     let refused = Project::new(&target("t", keys, "true")).vmtest::<&str>([]).without_machine().run();
     refused.expect_status(78).expect_error_text("vmtest.toml:5:9");
 
-    let keys =
-        r#"env = { ODD = "a,b=c\n$(touch mark) `touch mark` 'x' \"y\" \\ ü \u0001", "with space" = "1" }"#;
-    let script = r#"printf '%s|' "$ODD"; tr '\0' '\n' </proc/self/environ | grep -c '^with space=1$'"#;
-    let run = Project::new(&target("t", keys, script)).run_json();
-    run.expect_status(0).expect_guest_text("a,b=c\n$(touch mark) `touch mark` 'x' \"y\" \\ ü \u{1}|1\n");
+    let keys = r#"env = { ODD = "a,b=c\n$(touch mark) `touch mark` 'x' \"y\" \\ ü \u0001" }"#;
+    let run = Project::new(&target("t", keys, r#"printf '%s|' "$ODD""#)).run_json();
+    run.expect_status(0).expect_guest_text("a,b=c\n$(touch mark) `touch mark` 'x' \"y\" \\ ü \u{1}|");
 }
 
 /// Linux starts no program with a variable of more than 128 KiB.

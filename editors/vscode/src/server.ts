@@ -2,14 +2,12 @@
 
 import * as vscode from 'vscode';
 import {
-  CloseAction,
   DidChangeConfigurationNotification,
-  ErrorAction,
   LanguageClient,
   State,
   TransportKind,
 } from 'vscode-languageclient/node';
-import type { CloseHandlerResult, Middleware, StaticFeature } from 'vscode-languageclient/node';
+import type { Middleware, StaticFeature } from 'vscode-languageclient/node';
 
 import { findServer } from './lookup';
 import type { Found } from './lookup';
@@ -17,10 +15,6 @@ import { didChangeTrust, runEvent } from './protocol';
 import type { RunEvent } from './protocol';
 
 export const fileName = 'vmtest.toml';
-
-/** A server that ended so often in such a time is not started again by itself. */
-const mostCrashes = 5;
-const crashTime = 3 * 60 * 1000;
 
 export class Server implements vscode.Disposable {
   readonly log = vscode.window.createOutputChannel('vmtest Language Server', { log: true });
@@ -30,8 +24,6 @@ export class Server implements vscode.Disposable {
   private first: Promise<void> | undefined;
   /** Starts and stops, one after the other. */
   private queue = Promise.resolve();
-  /** When the server ended without being asked to. */
-  private crashes: number[] = [];
 
   private readonly started = new vscode.EventEmitter<void>();
   private readonly stopped = new vscode.EventEmitter<void>();
@@ -160,17 +152,6 @@ export class Server implements vscode.Disposable {
         documentSelector: [{ scheme: 'file', pattern: `**/${fileName}` }],
         outputChannel: this.log,
         middleware: this.middleware,
-        // What goes wrong is said once, and here.
-        initializationFailedHandler: (error) => {
-          this.log.error(String(error));
-          return false;
-        },
-        errorHandler: {
-          error: (_error, _message, count) => ({
-            action: (count ?? 0) <= 3 ? ErrorAction.Continue : ErrorAction.Shutdown,
-          }),
-          closed: () => this.closed(isUp),
-        },
         // Asked again when the client starts a server that crashed: trust may have been granted since.
         initializationOptions: () => ({
           trusted: vscode.workspace.isTrusted,
@@ -178,13 +159,11 @@ export class Server implements vscode.Disposable {
         }),
       },
     );
-    let isUp = false;
     client.registerFeature(announcement);
     client.onNotification(runEvent, (event) => {
       this.heard.fire(event);
     });
     client.onDidChangeState(({ oldState, newState }) => {
-      isUp = newState === State.Running || (isUp && newState !== State.Starting);
       if (newState === State.Running) {
         this.started.fire();
       } else if (oldState === State.Running) {
@@ -192,37 +171,7 @@ export class Server implements vscode.Disposable {
       }
     });
     this.client = client;
-    try {
-      await client.start();
-    } catch (error) {
-      this.log.error(String(error));
-      void this.complain('The language server ended while it started.');
-    }
-  }
-
-  /** The server ended by itself. One that never came up would not do so the next time either. */
-  private closed(wasUp: boolean): CloseHandlerResult {
-    if (!wasUp) {
-      return { action: CloseAction.DoNotRestart, handled: true };
-    }
-    const now = Date.now();
-    this.crashes = [...this.crashes.filter((crash) => now - crash < crashTime), now];
-    if (this.crashes.length < mostCrashes) {
-      return { action: CloseAction.Restart, handled: true };
-    }
-    this.crashes = [];
-    void this.complain('The language server ended again and again.');
-    return { action: CloseAction.DoNotRestart, handled: true };
-  }
-
-  private async complain(reason: string): Promise<void> {
-    const [showLog, restart] = ['Show Log', 'Restart'];
-    const answer = await vscode.window.showErrorMessage(`vmtest: ${reason}`, showLog, restart);
-    if (answer === showLog) {
-      this.log.show(true);
-    } else if (answer === restart) {
-      await this.restart();
-    }
+    await client.start();
   }
 
   private async stopNow(): Promise<void> {

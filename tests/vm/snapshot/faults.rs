@@ -256,7 +256,7 @@ fn in_a_folder_that_others_may_write_no_guest_is_used_or_kept() {
 #[test]
 fn a_run_beside_one_that_is_killed_while_it_keeps_a_guest_boots_and_the_next_one_keeps_it() {
     let project = Project::one("echo fine; test -e again || sleep 1000").without_snapshots();
-    let mut first = project.vmtest(["--format", "json"]).with_many_machines().start();
+    let mut first = project.vmtest(["--format", "json"]).leaves(["again"]).with_many_machines().start();
     let vmtest = first.pid();
     assert!(came(&first, || Phase::Parking.is_now(&project, vmtest)), "it ended before it kept a guest");
     first.signal(Signal::SIGSTOP);
