@@ -133,6 +133,7 @@ fn a_package_that_is_not_offered_or_has_no_kernel_is_said_with_what_to_do() {
     }
 }
 
+// H2
 #[test]
 fn a_run_that_is_killed_while_it_downloads_leaves_what_the_next_one_goes_on_with() {
     let half = NO_KERNEL.len() / 2;
@@ -152,14 +153,17 @@ fn a_run_that_is_killed_while_it_downloads_leaves_what_the_next_one_goes_on_with
     assert!(asked[1].contains(&format!("range: bytes={half}-")), "{asked:?}");
 }
 
+// H1
 #[test]
-fn a_run_is_cancelled_while_it_downloads() {
-    let server = Server::start([Reply::file(&NO_KERNEL).cut(1).and_hang()]);
-    let project = Project::new(&target(&at(&server, "/k"), "true")).with_own_cache();
-    let mut running = project.vmtest(["--format", "json"]).without_machine().start();
-    server.wait();
-    running.signal(Signal::SIGINT);
-    running.finish().expect_status(130).expect_verdict("cancelled");
+fn each_signal_cancels_a_run_that_downloads() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let server = Server::start([Reply::file(&NO_KERNEL).cut(1).and_hang()]);
+        let project = Project::new(&target(&at(&server, "/k"), "true")).with_own_cache();
+        let mut running = project.vmtest(["--format", "json"]).without_machine().start();
+        server.wait();
+        running.signal(signal);
+        running.finish().expect_status(128 + signal as i32).expect_verdict("cancelled");
+    }
 }
 
 #[test]
