@@ -59,7 +59,7 @@ fn impossible_headers_are_told_and_skipped() {
     }
 }
 
-// L2 L5
+// L2, L5
 #[test]
 fn nesting_without_end_is_told_and_skipped() {
     let mut client = Client::ready();

@@ -134,7 +134,7 @@ fn a_package_that_is_not_offered_or_has_no_kernel_is_said_with_what_to_do() {
     }
 }
 
-// N3 S1
+// H2, N3, S1
 #[test]
 fn a_run_that_is_killed_while_it_downloads_leaves_what_the_next_one_goes_on_with() {
     let half = NO_KERNEL.len() / 2;
@@ -154,14 +154,17 @@ fn a_run_that_is_killed_while_it_downloads_leaves_what_the_next_one_goes_on_with
     assert!(asked[1].contains(&format!("range: bytes={half}-")), "{asked:?}");
 }
 
+// H1
 #[test]
-fn a_run_is_cancelled_while_it_downloads() {
-    let server = Server::start([Reply::file(&NO_KERNEL).cut(1).and_hang()]);
-    let project = Project::new(&target(&at(&server, "/k"), "true")).with_own_cache();
-    let mut running = project.vmtest(["--format", "json"]).without_machine().start();
-    server.wait();
-    running.signal(Signal::SIGINT);
-    running.finish().expect_status(130).expect_verdict("cancelled");
+fn each_signal_cancels_a_run_that_downloads() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let server = Server::start([Reply::file(&NO_KERNEL).cut(1).and_hang()]);
+        let project = Project::new(&target(&at(&server, "/k"), "true")).with_own_cache();
+        let mut running = project.vmtest(["--format", "json"]).without_machine().start();
+        server.wait();
+        running.signal(signal);
+        running.finish().expect_status(128 + signal as i32).expect_verdict("cancelled");
+    }
 }
 
 #[test]
@@ -213,7 +216,7 @@ fn offline(project: &Project) -> Outcome {
     project.vmtest(["--format", "json"]).without_machine().inside_words(words).run()
 }
 
-// S1 N3
+// S1, N3
 #[test]
 fn who_waits_for_a_run_that_is_killed_goes_on_with_what_it_had_fetched() {
     let half = NO_KERNEL.len() / 2;

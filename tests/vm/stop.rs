@@ -1,5 +1,7 @@
 //! Signals to `vmtest`: the run is over soon, and nothing of it is left.
 
+mod phases;
+
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -37,41 +39,51 @@ fn expect_cancelled(phase: &str, signal: Signal, status: i32) {
     stopped(phase, signal).expect_status(status).expect_verdict("cancelled");
 }
 
+// H1
 #[test]
 fn sigint_while_it_boots_cancels_the_run() {
     expect_cancelled(BOOTING, Signal::SIGINT, 130);
 }
 
+// H1
 #[test]
 fn sigint_while_the_command_runs_cancels_the_run() {
     expect_cancelled(RUNNING, Signal::SIGINT, 130);
 }
 
+// H1
 #[test]
 fn sigterm_while_it_boots_cancels_the_run() {
     expect_cancelled(BOOTING, Signal::SIGTERM, 143);
 }
 
+// H1
 #[test]
 fn sigterm_while_the_command_runs_cancels_the_run() {
     expect_cancelled(RUNNING, Signal::SIGTERM, 143);
 }
 
+// H1
 #[test]
 fn sighup_while_it_boots_cancels_the_run() {
     expect_cancelled(BOOTING, Signal::SIGHUP, 129);
 }
 
+// H2
 #[test]
 fn sigkill_while_it_boots_takes_qemu_along() {
     let run = stopped(BOOTING, Signal::SIGKILL);
     run.check(run.signal == Some(9), "it was not killed");
 }
 
+// H2
 #[test]
-fn sigkill_while_the_command_runs_takes_qemu_along_and_the_next_run_works() {
+fn sigkill_while_the_command_runs_takes_qemu_and_virtiofsd_along_and_the_next_run_works() {
     let project = Project::one("test -e again || { echo begun; sleep 1000; }");
     let mut running = start(&project, RUNNING);
+    // The harness sees that it goes along, too.
+    let has_server = running.processes().iter().any(|process| process.name.starts_with("virtiofsd"));
+    assert_eq!(has_server, !running.has_written("\"share\":\"9p\""), "{:?}", running.processes());
     running.signal(Signal::SIGKILL);
     let run = running.finish();
     run.check(run.signal == Some(9), "it was not killed");

@@ -41,6 +41,8 @@ enum Fault {
     InternalError,
     /// QEMU aborts under KVM.
     Aborts,
+    /// A guest does not say a word under KVM.
+    Silent,
     /// The guest init's stream ends, and QEMU goes on.
     ClosesStream,
     /// A process that has left QEMU's group keeps all that QEMU had open.
@@ -98,6 +100,7 @@ fn fault(words: &[&str]) -> Fault {
         ["stops-in-silence"] => Fault::StopsInSilence,
         ["internal-error"] => Fault::InternalError,
         ["aborts"] => Fault::Aborts,
+        ["silent"] => Fault::Silent,
         ["closes-stream"] => Fault::ClosesStream,
         ["leaves-daemon"] => Fault::LeavesDaemon,
         ["long-answer"] => Fault::LongAnswer,
@@ -118,7 +121,7 @@ fn main() {
         // SAFETY: to ignore a signal runs no code of ours.
         unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.expect("SIGTERM can be ignored");
     }
-    let mut qemu = FakeQemu::new(fault(&words), is_stubborn);
+    let qemu = FakeQemu::new(fault(&words), is_stubborn);
     qemu.die_at(Phase::Start);
     if qemu.has_failing_kvm() && qemu.fault == Fault::Aborts {
         eprintln!("kvm_init_vcpu failed");
@@ -126,7 +129,8 @@ fn main() {
     }
     if qemu.fault == Fault::LeavesDaemon {
         // What it inherits has no close-on-exec.
-        Command::new("setsid").args(["sleep", "1000"]).spawn().expect("there is setsid");
+        let started = Command::new("setsid").args(["--fork", "sleep", "1000"]).status();
+        assert!(started.expect("there is setsid").success());
     }
     let (monitor, agent) = (qemu.take("monitor"), qemu.take("agent"));
     thread::scope(|scope| {
@@ -172,7 +176,7 @@ impl FakeQemu {
         self.sockets.lock().expect("no holder panics")
     }
 
-    fn take(&mut self, id: &str) -> UnixStream {
+    fn take(&self, id: &str) -> UnixStream {
         self.sockets().remove(id).unwrap_or_else(|| panic!("there is no `{id}`"))
     }
 
@@ -188,7 +192,7 @@ impl FakeQemu {
     }
 
     fn has_failing_kvm(&self) -> bool {
-        self.under_kvm && matches!(self.fault, Fault::Aborts | Fault::InternalError)
+        self.under_kvm && matches!(self.fault, Fault::Aborts | Fault::InternalError | Fault::Silent)
     }
 
     fn die_at(&self, now: Phase) {
@@ -211,10 +215,13 @@ impl FakeQemu {
 
     /// What its guest does before the agent is there.
     fn boot(&self, monitor: &mut impl Write) -> io::Result<()> {
+        if self.has_failing_kvm() && self.fault == Fault::Silent {
+            return Ok(());
+        }
         self.write("console", b"[    0.000000] Linux version 6.0.0-fake\n[    0.100000] it boots\n");
         self.die_at(Phase::Boot);
         if self.has_failing_kvm() || self.fault == Fault::StopsInSilence {
-            say(monitor, &event("STOP", json!({})))?;
+            say(monitor, &event("STOP", &json!({})))?;
         }
         Ok(())
     }
@@ -247,13 +254,14 @@ impl FakeQemu {
                     answer(&json!({"running": true, "singlestep": false, "status": status}))?;
                 }
                 Some("quit") => {
+                    self.write("console", b"it is told to quit\n");
                     if !self.is_stubborn {
                         answer(&json!({}))?;
                         if self.fault == Fault::EventAfterQuit {
-                            say(&mut writer, &event("STOP", json!({})))?;
+                            say(&mut writer, &event("STOP", &json!({})))?;
                             say(
                                 &mut writer,
-                                &event("RESET", json!({"guest": true, "reason": "guest-reset"})),
+                                &event("RESET", &json!({"guest": true, "reason": "guest-reset"})),
                             )?;
                         }
                         return Ok(());
@@ -343,7 +351,7 @@ fn greeting() -> Value {
     json!({"QMP": {"version": version, "capabilities": ["oob"]}})
 }
 
-fn event(name: &str, data: Value) -> Value {
+fn event(name: &str, data: &Value) -> Value {
     json!({"event": name, "data": data, "timestamp": {"seconds": 1, "microseconds": 0}})
 }
 

@@ -78,10 +78,10 @@ fn stands_still(process: Pid) -> bool {
         .all(|status| status.contains("\nState:\tT"))
 }
 
-/// Runs a project on an empty cache until `phase`, and there sends a signal. The run is frozen first, so that it certainly is
+/// Runs a project on an empty cache until `phase`, and there sends signals. The run is frozen first, so that it certainly is
 /// in that phase when the signal comes; one that was faster than we are is run once more.
 #[track_caller]
-fn stopped_while(phase: Phase, signal: Signal) -> (Project, Outcome) {
+fn stopped_while(phase: Phase, signals: &[Signal]) -> (Project, Outcome) {
     for _ in 0..5 {
         let project = Project::one("echo fine; test -e again || sleep 1000").without_snapshots();
         let order = (phase == Phase::Naming).then(|| hold_order(&project));
@@ -92,7 +92,9 @@ fn stopped_while(phase: Phase, signal: Signal) -> (Project, Outcome) {
             running.signal(Signal::SIGSTOP);
             came(&running, || stands_still(vmtest));
             if phase.is_now(&project, vmtest) {
-                running.signal(signal);
+                for signal in signals {
+                    running.signal(*signal);
+                }
                 running.signal(Signal::SIGCONT);
                 let run = running.finish();
                 drop(order);
@@ -106,9 +108,9 @@ fn stopped_while(phase: Phase, signal: Signal) -> (Project, Outcome) {
 
 /// Nothing is left, and nobody resumes half a guest.
 #[track_caller]
-fn expect_cancelled_while(phase: Phase) {
-    let (project, run) = stopped_while(phase, Signal::SIGINT);
-    run.expect_status(130).expect_verdict("cancelled");
+fn expect_cancelled_while(phase: Phase, signal: Signal) {
+    let (project, run) = stopped_while(phase, &[signal]);
+    run.expect_status(128 + signal as i32).expect_verdict("cancelled");
     for extension in ["state", "memory", "socket"] {
         assert_eq!(files(&project, extension), Vec::<PathBuf>::new());
     }
@@ -118,7 +120,7 @@ fn expect_cancelled_while(phase: Phase) {
 /// Nobody resumes half a guest, and nothing is left when the next one is kept.
 #[track_caller]
 fn expect_killed_while(phase: Phase) {
-    let (project, run) = stopped_while(phase, Signal::SIGKILL);
+    let (project, run) = stopped_while(phase, &[Signal::SIGKILL]);
     run.check(run.signal == Some(9), "it was not killed");
     for extension in ["state", "memory"] {
         assert_eq!(files(&project, extension), Vec::<PathBuf>::new());
@@ -130,34 +132,46 @@ fn expect_killed_while(phase: Phase) {
 // H1
 #[test]
 fn a_run_that_is_cancelled_while_its_guest_is_parked_leaves_nothing() {
-    expect_cancelled_while(Phase::Parking);
+    expect_cancelled_while(Phase::Parking, Signal::SIGTERM);
 }
 
 // H1
 #[test]
 fn a_run_that_is_cancelled_while_its_guest_is_copied_leaves_nothing() {
-    expect_cancelled_while(Phase::Copying);
+    expect_cancelled_while(Phase::Copying, Signal::SIGINT);
 }
 
 // H1
 #[test]
 fn a_run_that_is_cancelled_while_its_guest_gets_its_name_leaves_nothing() {
-    expect_cancelled_while(Phase::Naming);
+    expect_cancelled_while(Phase::Naming, Signal::SIGHUP);
 }
 
-// S4 S1
+// H1
+#[test]
+fn two_signals_while_a_guest_is_kept_leave_nothing_that_is_resumed() {
+    let (project, run) = stopped_while(Phase::Copying, &[Signal::SIGINT, Signal::SIGTERM]);
+    // Which of them is heard first is not said.
+    run.check(matches!(run.status, Some(130 | 143)), "it has another exit status");
+    for extension in ["state", "memory"] {
+        assert_eq!(files(&project, extension), Vec::<PathBuf>::new());
+    }
+    expect_boot_and_recovery(&project, "there is no snapshot yet");
+}
+
+// H2, S4, S1
 #[test]
 fn a_run_that_is_killed_while_its_guest_is_parked_leaves_nothing_for_the_next() {
     expect_killed_while(Phase::Parking);
 }
 
-// S4 S1
+// H2, S4, S1
 #[test]
 fn a_run_that_is_killed_while_its_guest_is_copied_leaves_nothing_for_the_next() {
     expect_killed_while(Phase::Copying);
 }
 
-// S4 S1
+// H2, S4, S1
 #[test]
 fn a_run_that_is_killed_while_its_guest_gets_its_name_leaves_nothing_for_the_next() {
     expect_killed_while(Phase::Naming);
@@ -206,7 +220,7 @@ fn a_process_that_stands_still_with_the_lock_holds_nobody_up() {
     expect_boot_and_recovery(&project, "there is no snapshot yet");
 }
 
-// S3 S8
+// S3, S8
 #[test]
 fn a_kept_guest_of_another_user_is_not_used() {
     if !machine::vmtest_is_root() {
@@ -220,7 +234,7 @@ fn a_kept_guest_of_another_user_is_not_used() {
     }
 }
 
-// S3 S8
+// S3, S8
 #[test]
 fn a_kept_guest_behind_a_symbolic_link_is_not_used_and_the_file_behind_it_stays() {
     let project = kept();

@@ -81,7 +81,7 @@ fn expect_says_nothing_of_its_boot(run: &Outcome) {
     run.check(of_boot.is_none(), "the console of the boot came again");
 }
 
-// S6 S7
+// S6, S7
 #[test]
 fn a_resumed_guest_lives_on_when_the_one_that_was_kept_is_removed() {
     let command =

@@ -72,7 +72,7 @@ impl Monitor {
         let stream = tokio::time::timeout(GREETING, negotiate)
             .await
             .map_err(|_| did_not_answer())?
-            .map_err(nonsense)?;
+            .map_err(|error| nonsense(&error))?;
         let (service, mut events) = stream.into_parts();
         let (sender, receiver) = mpsc::unbounded_channel();
         let broken = Arc::new(OnceLock::new());
@@ -83,7 +83,7 @@ impl Monitor {
                     Ok(event) => event,
                     // Said before those who wait for an answer hear that there will be none.
                     Err(error) => {
-                        let _ = why.set(nonsense(error).to_string());
+                        let _ = why.set(nonsense(&error).to_string());
                         break;
                     }
                 };
@@ -209,11 +209,8 @@ fn did_not_answer() -> io::Error {
 }
 
 /// It did not keep to the protocol.
-fn nonsense(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => error,
-        kind => io::Error::new(kind, format!("QEMU's monitor makes no sense: {error}")),
-    }
+fn nonsense(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("QEMU's monitor makes no sense: {error}"))
 }
 
 /// `query-blockstats`, of which `qapi` wants more than every QEMU has to tell.
@@ -251,9 +248,63 @@ mod tests {
 
     use super::*;
 
+    const GREETED: &str = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}"#;
+
+    /// A monitor that says these lines, whatever it is asked, and then nothing; it stays there.
+    async fn scripted(lines: &[&str]) -> (io::Result<Monitor>, UnixStream) {
+        let (ours, mut qemus) = UnixStream::pair().unwrap();
+        for line in lines {
+            qemus.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        }
+        (Monitor::connect(ours).await.map(|(monitor, _)| monitor), qemus)
+    }
+
+    // Q2
+    #[tokio::test(start_paused = true)]
+    async fn a_monitor_that_says_nothing_is_given_up() {
+        let started = tokio::time::Instant::now();
+        let (connected, _qemu) = scripted(&[]).await;
+        assert_eq!(connected.err().unwrap().to_string(), "QEMU's monitor did not answer");
+        assert_eq!(started.elapsed(), GREETING);
+    }
+
+    // Q2
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_is_not_answered_is_given_up() {
+        let (connected, _qemu) = scripted(&[GREETED, r#"{"return": {}}"#]).await;
+        let monitor = connected.unwrap();
+        let started = tokio::time::Instant::now();
+        assert_eq!(monitor.resume().await.unwrap_err().to_string(), "QEMU's monitor did not answer");
+        assert_eq!(started.elapsed(), ANSWER);
+    }
+
+    // Q2
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_done_without_is_not_waited_for_long() {
+        let (connected, _qemu) = scripted(&[GREETED, r#"{"return": {}}"#]).await;
+        let started = tokio::time::Instant::now();
+        assert!(!connected.unwrap().internal_error().await);
+        assert_eq!(started.elapsed(), HINT);
+    }
+
+    // Q2
+    #[tokio::test]
+    async fn an_answer_that_makes_no_sense_is_said_to_whom_it_concerns() {
+        for (answer, said) in [
+            (r#"{"return": {}, "id": 4711}"#, "4711"),
+            ("HTTP/1.1 400 Bad Request", "expected value"),
+            (r#"{"return": "#, "EOF while parsing"),
+        ] {
+            let (connected, mut qemu) = scripted(&[GREETED, r#"{"return": {}}"#]).await;
+            let monitor = connected.unwrap();
+            qemu.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+            let error = monitor.resume().await.unwrap_err().to_string();
+            assert!(error.starts_with("QEMU's monitor makes no sense: ") && error.contains(said), "{error}");
+        }
+    }
+
     #[tokio::test]
     async fn a_command_that_was_given_up_does_not_get_in_the_way_of_the_next() {
-        const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}"#;
         let (ours, qemus) = UnixStream::pair().unwrap();
         let (read, mut write) = qemus.into_split();
         let mut commands = BufReader::new(read).lines();
@@ -265,7 +316,7 @@ mod tests {
                 let line = commands.next_line().await.unwrap().unwrap();
                 assert!(line.contains(&format!("\"{name}\"")), "{line}");
             };
-            answer(GREETING).await;
+            answer(GREETED).await;
             command("qmp_capabilities").await;
             answer(r#"{"return": {}}"#).await;
             command("cont").await;

@@ -161,7 +161,7 @@ async fn a_server_that_is_not_there_is_one_clear_error() {
     assert!(why.contains(&url) && why.contains("refused") && why.contains("check the network"), "{why}");
 }
 
-// N1 N3
+// N1, N3
 #[tokio::test]
 async fn a_connection_that_breaks_is_gone_on_with() {
     let cache = Cache::new();
@@ -172,7 +172,7 @@ async fn a_connection_that_breaks_is_gone_on_with() {
     assert!(server.asked()[1].contains("if-range: \"1\"\r\n"), "{:?}", server.asked());
 }
 
-// N1 N3
+// N1, N3
 #[tokio::test]
 async fn the_next_run_goes_on_where_the_last_one_stopped() {
     let cache = Cache::limited(Limits { attempts: 1, ..LIMITS });
@@ -324,7 +324,7 @@ async fn who_waits_for_anothers_download_can_be_cancelled() {
     assert!(matches!(claim, Ok(Turn::Make(_))));
 }
 
-// N3 S1
+// N3, S1
 #[tokio::test]
 async fn two_that_want_the_same_at_once_fetch_it_once() {
     let cache = Cache::new();
