@@ -48,7 +48,9 @@ fn parse(report: &str) -> String {
             }
             Event::End(_) => inside = false,
             Event::Text(part) if inside => text.push_str(&part.decode().expect("it is text")),
-            Event::GeneralRef(entity) if inside => text.push_str(&format!("&{};", entity.decode().unwrap())),
+            Event::GeneralRef(entity) if inside => {
+                text.extend(["&", &entity.decode().unwrap(), ";"]);
+            }
             _ => {}
         }
     }

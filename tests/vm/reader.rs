@@ -54,7 +54,7 @@ fn wait_for_file(path: &Path) -> String {
 }
 
 /// A run whose command writes 96 MiB, as far as it can; nobody reads them.
-fn unread<'p>(project: &'p Project, args: &[&str]) -> (Running, ChildStdout) {
+fn unread(project: &Project, args: &[&str]) -> (Running, ChildStdout) {
     let (running, _, stdout) = project.vmtest(args).leaves(["blocked"]).start_to_talk();
     let taken: usize = wait_for_file(&project.dir().join("blocked")).parse().unwrap();
     // What is under way: in the guest's pipe and ports, in QEMU, in the channels of the run.

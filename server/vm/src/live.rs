@@ -214,6 +214,7 @@ struct Parked {
 
 /// What the console has shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each was seen or not, whatever the others say")]
 pub(crate) struct Alarms {
     /// Who has spoken.
     pub(crate) heard: Heard,

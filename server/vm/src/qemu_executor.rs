@@ -349,8 +349,11 @@ impl Run<'_> {
                 };
                 match decide::while_running(sign, clock.end()) {
                     Step::GoOn => {}
-                    Step::Ask if question.is_terminated() => question.set(errand::is_dead(agent).fuse()),
-                    Step::Ask => {}
+                    Step::Ask => {
+                        if question.is_terminated() {
+                            question.set(errand::is_dead(agent).fuse());
+                        }
+                    }
                     Step::Next => {
                         clock.command_started();
                         // Not before: what is typed is the command's, and a guest that fails has none.

@@ -69,7 +69,7 @@ const OF_THE_STATE: &[Damage] = &[
     Damage {
         what: "bit in the middle flipped",
         because: "its state is damaged",
-        done: |file| flip(file, (state_start(file) + length(file)) / 2, 4),
+        done: |file| flip(file, u64::midpoint(state_start(file), length(file)), 4),
     },
     Damage {
         what: "last bit flipped",

@@ -72,16 +72,15 @@ pub(crate) fn while_running(sign: Sign, limit_over: RunEnd) -> Step<RunEnd> {
         Sign::Command(Control::Started) => return Step::Next,
         Sign::Monitor(MonitorEvent::Restarted) => RunEnd::Restarted,
         Sign::Monitor(MonitorEvent::DiskFailed(why)) => RunEnd::DiskFailed(why),
-        // Why QEMU leaves is known when it has left.
-        Sign::Monitor(MonitorEvent::Stopped | MonitorEvent::Shutdown(_) | MonitorEvent::Migrated(_)) => {
-            return Step::GoOn;
-        }
         // A panic or a halt on the console may be anybody's text: a guest that still answers has none.
         Sign::Console(alarms) if alarms.panic || alarms.halted => return Step::Ask,
-        // A command need not say anything, for as long as it may run.
-        Sign::Console(_) | Sign::Answered | Sign::AcceleratorFailed | Sign::Silent | Sign::Stalled => {
-            return Step::GoOn;
-        }
+        // Why QEMU leaves is known when it has left; and a command need not say anything, for as long as it may run.
+        Sign::Monitor(MonitorEvent::Stopped | MonitorEvent::Shutdown(_) | MonitorEvent::Migrated(_))
+        | Sign::Console(_)
+        | Sign::Answered
+        | Sign::AcceleratorFailed
+        | Sign::Silent
+        | Sign::Stalled => return Step::GoOn,
     })
 }
 
