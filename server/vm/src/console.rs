@@ -40,6 +40,22 @@ pub enum Heard {
     Kernel,
 }
 
+/// What a console has shown that a run must know at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each was seen or not, whatever the others say")]
+pub(crate) struct Alarms {
+    /// Who has spoken.
+    pub(crate) heard: Heard,
+    /// A bug of the kernel, whole.
+    pub(crate) bug: bool,
+    /// The kernel stopped for good, as it seems: any program can write such a line.
+    pub(crate) panic: bool,
+    /// It stopped all processors, as it seems likewise.
+    pub(crate) halted: bool,
+    /// The firmware found nothing to start.
+    pub(crate) nothing_boots: bool,
+}
+
 /// Reads a console from its first byte to its last.
 #[derive(Debug, Default)]
 pub struct Console {

@@ -7,8 +7,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use crate::console::KernelBug;
-use crate::live::Alarms;
+use crate::console::{Alarms, KernelBug};
 use crate::qemu::monitor::MonitorEvent;
 use crate::stream::Control;
 use crate::verdict::Failure;

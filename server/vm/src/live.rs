@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent_client::AgentClient;
 use crate::clock::awake;
-use crate::console::{BugKind, Console, ConsoleEvent, Heard};
+use crate::console::{Alarms, BugKind, Console, ConsoleEvent, Heard};
 use crate::decide::Report;
 use crate::event::{EventKind, OutputStream};
 use crate::executor::WindowSize;
@@ -210,22 +210,6 @@ struct Parked {
     state: UnixStream,
     /// The other end's number in QEMU.
     state_in_qemu: RawFd,
-}
-
-/// What the console has shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each was seen or not, whatever the others say")]
-pub(crate) struct Alarms {
-    /// Who has spoken.
-    pub(crate) heard: Heard,
-    /// A bug of the kernel, whole.
-    pub(crate) bug: bool,
-    /// The kernel stopped for good, as it seems: any program can write such a line.
-    pub(crate) panic: bool,
-    /// It stopped all processors, as it seems likewise.
-    pub(crate) halted: bool,
-    /// The firmware found nothing to start.
-    pub(crate) nothing_boots: bool,
 }
 
 impl Live {

@@ -6,6 +6,7 @@ use super::*;
 use crate::console::{BugKind, Heard};
 use crate::event::Accelerator;
 use crate::verdict::Verdict;
+use crate::wording;
 
 fn bug(kind: BugKind) -> KernelBug {
     KernelBug { title: "BUG: something".to_owned(), excerpt: Vec::new(), kind }
@@ -245,17 +246,7 @@ fn step<End>(step: Step<End>, verdict: impl FnOnce(End) -> Verdict) -> String {
         Step::Next => return "next".to_owned(),
         Step::End(end) => verdict(end),
     };
-    let name = match &verdict {
-        Verdict::Passed => "passed",
-        Verdict::Failed { .. } => "failed",
-        Verdict::Killed { .. } => "killed",
-        Verdict::TimedOut { .. } => "timed out",
-        Verdict::KernelBug { .. } => "kernel bug",
-        Verdict::BootFailed(_) => "boot failed",
-        Verdict::Lost(_) => "lost",
-        Verdict::Cancelled => "cancelled",
-    };
-    format!("{name} {}", verdict.exit_status())
+    format!("{} {}", wording::kind(&verdict), verdict.exit_status())
 }
 
 /// What a sign of a second boot under TCG comes to, after which there is no third.
