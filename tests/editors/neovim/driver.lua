@@ -41,7 +41,17 @@ function _G.contains(text, part)
   end
 end
 
-for _, suite in ipairs({ 'session', 'attach', 'language', 'runs', 'trust', 'commands', 'install', 'faults', 'machine' }) do
+for _, suite in ipairs({
+  'session',
+  'attach',
+  'language',
+  'runs',
+  'trust',
+  'commands',
+  'install',
+  'faults',
+  'machine',
+}) do
   dofile(('%s/suites/%s.lua'):format(here, suite))
 end
 

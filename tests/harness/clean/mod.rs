@@ -1,8 +1,8 @@
-//! [clean]: what must hold when a run is over, however it ended.
+//! What must hold when a run is over, however it ended.
 //!
-//! * no process of the run: [`processes`], [`children`];
-//! * no socket, no temporary file, nothing beside vmtest.toml: [`files`];
-//! * no half-written entry of the cache: [`cache`];
+//! * no process of the run: `processes`, `children`;
+//! * no socket, no temporary file, nothing beside vmtest.toml: `files`;
+//! * no half-written entry of the cache: `cache`;
 //! * exactly one `finished` for each target, the documented exit status, no panic: [`ending`];
 //! * terminal modes as before: [`super::Pty`]; descriptors of a process that lives on: [`descriptors`].
 //!

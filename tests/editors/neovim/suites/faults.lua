@@ -62,17 +62,20 @@ test('a server that is too old is said once, and never started', function()
 end)
 
 -- E1
-test('a server that crashes at its start is said once for each project, and not started again by itself', function()
-  local vim_, dir = told_with('false')
-  vim_:wait('two ends', 'return #_G.told >= 2')
-  -- What would start one of them again would do so before the end of the third.
-  vim_:command('edit ' .. editor.project({ ['vmtest.toml'] = TARGET }) .. '/vmtest.toml')
-  vim_:wait('the third end', 'return #_G.told >= 3')
-  equal(vim_:lua('return #_G.told'), 3, vim.inspect(vim_:lua('return _G.told')))
-  local _, starts = editor.read(dir .. '/served'):gsub('\n', '')
-  equal(starts, 3)
-  equal(vim_:lua("return #vim.lsp.get_clients({ name = 'vmtest' })"), 0)
-end)
+test(
+  'a server that crashes at its start is said once for each project, and not started again by itself',
+  function()
+    local vim_, dir = told_with('false')
+    vim_:wait('two ends', 'return #_G.told >= 2')
+    -- What would start one of them again would do so before the end of the third.
+    vim_:command('edit ' .. editor.project({ ['vmtest.toml'] = TARGET }) .. '/vmtest.toml')
+    vim_:wait('the third end', 'return #_G.told >= 3')
+    equal(vim_:lua('return #_G.told'), 3, vim.inspect(vim_:lua('return _G.told')))
+    local _, starts = editor.read(dir .. '/served'):gsub('\n', '')
+    equal(starts, 3)
+    equal(vim_:lua("return #vim.lsp.get_clients({ name = 'vmtest' })"), 0)
+  end
+)
 
 --- A target whose name is all that a name should not be, and that leaves a mark when anything of it is executed.
 local EVIL = [=[
@@ -118,7 +121,7 @@ local function ask(vim_, method, line, character)
 end
 
 -- E2
-test('nothing of a strangers file is executed while it is looked at, and a run needs the users word', function()
+test('nothing of a strangers file runs by being looked at, and a run asks first', function()
   local vim_, dir = evil('Cancel')
   vim_:see('▶ Run in VM')
   for line = 0, 4 do
