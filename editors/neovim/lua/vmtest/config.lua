@@ -87,8 +87,8 @@ end
 ---@type table<string, string|false>
 local asked = {}
 
---- How the language server is started; nil and a sentence when that is not possible. An older `vmtest` knows no `lsp`, and
---- would run every target of the vmtest.toml where it is started.
+--- How the language server is started; nil and a sentence when that is not possible. An older `vmtest` knows no `lsp`,
+--- and would run every target of the vmtest.toml where it is started.
 ---@return string[]?, string?
 function M.server()
   local cmd, missing = M.command('lsp')
@@ -102,11 +102,9 @@ function M.server()
       pcall(vim.system, vim.list_extend({ unpack(cmd) }, { '--help' }), { cwd = '/', timeout = 10000 })
     local said = ok and process:wait() or { code = -1, stdout = '' }
     local serves = said.code == 0 and said.stdout:find('vmtest lsp', 1, true)
-    asked[key] = not serves
-        and ('vmtest: `%s` has no language server: it is too old, or another program. Install vmtest, or set vim.g.vmtest.cmd; see :help vmtest-install'):format(
-          cmd[1]
-        )
-      or false
+    local why = 'vmtest: `%s` has no language server: it is too old, or another program. '
+      .. 'Install vmtest, or set vim.g.vmtest.cmd; see :help vmtest-install'
+    asked[key] = not serves and why:format(cmd[1]) or false
   end
   if asked[key] then
     return nil, asked[key] --[[@as string]]
