@@ -348,12 +348,15 @@ impl Reader<'_> {
     }
 
     fn header(&self, node: &SyntaxNode) -> Header {
-        let key = node.children().find(|child| child.kind() == Kind::KEY);
-        Header {
-            path: key.map(|key| self.path(&key)).unwrap_or_default(),
-            array: node.kind() == Kind::TABLE_ARRAY_HEADER,
-            range: self.trimmed(node),
+        let mut range = self.trimmed(node);
+        // Where a part of it is missing, the parser looks for that on the lines below, and takes what is another's.
+        if let Some(length) = self.text[range.clone()].find(['\n', '\r']) {
+            range.end = range.start + length;
         }
+        let key = node.children().find(|child| child.kind() == Kind::KEY);
+        let mut path = key.map(|key| self.path(&key)).unwrap_or_default();
+        path.retain(|part| part.range.end <= range.end);
+        Header { path, array: node.kind() == Kind::TABLE_ARRAY_HEADER, range }
     }
 
     fn path(&self, key: &SyntaxNode) -> Vec<Part> {
