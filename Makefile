@@ -10,7 +10,7 @@ export VMTEST_KERNELS := $(KERNELS)
 export VMTEST_NEWER_QEMU := $(CURDIR)/target/qemu/newer
 export VMTEST_IMAGES := $(CURDIR)/target/images
 
-.PHONY: help demo test check unit fuzz e2e e2e-user e2e-neovim e2e-vscode bench bench-docs vsix build clean
+.PHONY: help demo test check unit fuzz e2e e2e-user e2e-neovim e2e-vscode bench bench-docs soak vsix build clean
 
 help:
 	@echo "make demo    run examples/vmtest.toml under a stock kernel"
@@ -22,6 +22,8 @@ help:
 	@echo "make bench   runs beside the bare boot of their kernel, files beside plain 9p, and more, into target/bench/results.json;"
 	@echo "             the language server beside tombi, if that is on PATH. Some minutes with KVM, up to an hour under"
 	@echo "             emulation; BENCH='--quick', or the names of some groups such as BENCH='start files', takes less"
+	@echo "make soak    500 runs in kept guests and 100 that boot, 8 at a time with every processor busy: the table of"
+	@echo "             docs/reliability.md; SOAK='50 10' takes less"
 	@echo "make bench-docs   docs/performance.md and its chart, from those results"
 
 build:
@@ -102,6 +104,12 @@ bench:
 	VMTEST_BIN=$(VMTEST) $(BENCH_RUNS) $(BENCH)
 	@# Groups are named for the runs.
 	$(if $(BENCH),,VMTEST_BIN=$(VMTEST) cargo run --release -p vmtest-bench --bin bench-editor)
+
+soak:
+	scripts/setup.sh test
+	scripts/kernels.sh stable
+	cargo build --release -p vmtest -p vmtest-tests
+	VMTEST_BIN=$(VMTEST) $(TARGET)/release/soak $(SOAK)
 
 bench-docs:
 	$(BENCH_RUNS) --docs docs
