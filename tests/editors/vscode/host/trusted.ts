@@ -393,7 +393,10 @@ describe('in a workspace of two folders', () => {
       starts += 1;
     });
     await eventually('a message', () => {
-      api.client?.serverProcess?.kill('SIGKILL');
+      const { client } = api;
+      client?.serverProcess?.kill('SIGKILL');
+      // It may end while it is written to.
+      client?.sendNotification('workspace/didChangeConfiguration', { settings: {} }).catch(() => undefined);
       return shown[0];
     });
     assert.equal(starts, 4);
