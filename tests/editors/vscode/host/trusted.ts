@@ -392,8 +392,10 @@ describe('in a workspace of two folders', () => {
     const listener = api.onDidStartServer(() => {
       starts += 1;
     });
-    await eventually('a message', () => {
+    await eventually('a message', async () => {
       const { client } = api;
+      // It answers a moment before the client is done with its start; one that ends in between did not come up.
+      await client?.start();
       client?.serverProcess?.kill('SIGKILL');
       // It may end while it is written to.
       client?.sendNotification('workspace/didChangeConfiguration', { settings: {} }).catch(() => undefined);
