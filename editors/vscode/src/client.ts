@@ -15,8 +15,11 @@ export class Client extends LanguageClient {
     };
   }
 
-  /** For the library one crash is several errors, which it forces on the user. We say ourselves when a server is gone. */
-  override error(message: string, data?: unknown, show: boolean | 'force' = true): void {
-    super.error(message, data, show !== 'force' && show);
+  /**
+   * For the log alone: to the library one crash is many errors, each with a message. We say ourselves when a server is
+   * gone, and the editor says what became of a command.
+   */
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
   }
 }
