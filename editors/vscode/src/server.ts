@@ -148,6 +148,7 @@ export class Server implements vscode.Disposable {
         documentSelector: [{ scheme: 'file', pattern: `**/${fileName}` }],
         outputChannel: this.log,
         middleware: this.middleware,
+        // Without a question to the user whether to try again.
         initializationFailedHandler: () => false,
         // Asked again when the client starts a server that crashed: trust may have been granted since.
         initializationOptions: () => ({
