@@ -1,14 +1,10 @@
 // The language server: which one, when it starts, and what it is told of trust.
 
 import * as vscode from 'vscode';
-import {
-  DidChangeConfigurationNotification,
-  LanguageClient,
-  State,
-  TransportKind,
-} from 'vscode-languageclient/node';
-import type { Middleware, StaticFeature } from 'vscode-languageclient/node';
+import { DidChangeConfigurationNotification, State, TransportKind } from 'vscode-languageclient/node';
+import type { LanguageClient, Middleware, StaticFeature } from 'vscode-languageclient/node';
 
+import { Client } from './client';
 import { findServer } from './lookup';
 import type { Found } from './lookup';
 import { didChangeTrust, runEvent } from './protocol';
@@ -20,7 +16,7 @@ export class Server implements vscode.Disposable {
   readonly log = vscode.window.createOutputChannel('vmtest Language Server', { log: true });
   /** What was started, or would have been but for an error. */
   private found: Found | undefined;
-  private client: LanguageClient | undefined;
+  private client: Client | undefined;
   private first: Promise<void> | undefined;
   /** Starts and stops, one after the other. */
   private queue = Promise.resolve();
@@ -116,7 +112,7 @@ export class Server implements vscode.Disposable {
 
   private enqueue(work: () => Promise<void>): Promise<void> {
     this.queue = this.queue.then(work).catch((error: unknown) => {
-      // The language client has said it; here it is kept.
+      // What the user needs to know was said; here it is kept.
       this.log.error(String(error));
     });
     return this.queue;
@@ -143,7 +139,7 @@ export class Server implements vscode.Disposable {
       return;
     }
     this.log.info(`starting ${found.program} (${found.origin})`);
-    const client = new LanguageClient(
+    const client = new Client(
       'vmtest',
       'vmtest Language Server',
       { command: found.program, args: ['lsp'], transport: TransportKind.stdio },
@@ -152,6 +148,8 @@ export class Server implements vscode.Disposable {
         documentSelector: [{ scheme: 'file', pattern: `**/${fileName}` }],
         outputChannel: this.log,
         middleware: this.middleware,
+        // Without a question to the user whether to try again.
+        initializationFailedHandler: () => false,
         // Asked again when the client starts a server that crashed: trust may have been granted since.
         initializationOptions: () => ({
           trusted: vscode.workspace.isTrusted,
@@ -169,9 +167,32 @@ export class Server implements vscode.Disposable {
       } else if (oldState === State.Running) {
         this.stopped.fire();
       }
+      // A client that starts a server again does so at once.
+      queueMicrotask(() => {
+        this.check(client);
+      });
     });
     this.client = client;
     await client.start();
+  }
+
+  /** The user hears of a server that is gone, and is not started again, without having been asked to go. */
+  private check(client: Client): void {
+    if (client === this.client && [State.Stopped, State.StartFailed].includes(client.state)) {
+      this.client = undefined;
+      void this.complain();
+    }
+  }
+
+  private async complain(): Promise<void> {
+    const [showLog, tryAgain] = ['Show Log', 'Try Again'];
+    const reason = 'vmtest: The language server ended by itself; the reason is in its log.';
+    const answer = await vscode.window.showErrorMessage(reason, showLog, tryAgain);
+    if (answer === showLog) {
+      this.log.show(true);
+    } else if (answer === tryAgain) {
+      await this.restart();
+    }
   }
 
   private async stopNow(): Promise<void> {
@@ -180,7 +201,7 @@ export class Server implements vscode.Disposable {
     try {
       await client?.dispose();
     } catch (error) {
-      // One that never came up cannot be stopped; the next one starts all the same.
+      // One that does not answer is killed; the next one starts all the same.
       this.log.warn(String(error));
     }
   }

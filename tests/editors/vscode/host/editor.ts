@@ -1,6 +1,7 @@
 // Ways to ask the editor, and to wait for it.
 
 import * as fs from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import * as path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -12,13 +13,34 @@ export type Ended = Parameters<Parameters<Api['onDidEndTarget']>[0]>[0];
 
 /** The extension, with its server running. */
 export async function activate(): Promise<Api> {
-  const extension = vscode.extensions.all.find((known) => known.id.endsWith('.vmtest'));
+  const api = (await known().activate()) as Api;
+  await eventually('a server', () => api.client);
+  return api;
+}
+
+function known(): vscode.Extension<unknown> {
+  const extension = vscode.extensions.all.find(({ id }) => id.endsWith('.vmtest'));
   if (extension === undefined) {
     throw new Error('the editor does not know the extension');
   }
-  const api = (await extension.activate()) as Api;
-  await eventually('a server', () => api.client);
-  return api;
+  return extension;
+}
+
+/** The errors that the extension and the libraries in it show from now on. Nobody can ask the editor for them. */
+export function errors(): { shown: string[]; dispose: () => void } {
+  // Every extension has a `vscode` of its own.
+  const load = createRequire(path.join(known().extensionPath, 'out/extension.js'));
+  const { window } = load('vscode') as { window: { showErrorMessage: (...args: unknown[]) => unknown } };
+  const show = window.showErrorMessage;
+  const shown: string[] = [];
+  window.showErrorMessage = (...args) => {
+    shown.push(String(args[0]));
+    return show(...args);
+  };
+  const dispose = (): void => {
+    window.showErrorMessage = show;
+  };
+  return { shown, dispose };
 }
 
 /** Asks again and again, for what no event tells of. */

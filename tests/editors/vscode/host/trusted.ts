@@ -6,7 +6,19 @@ import * as path from 'node:path';
 import * as vscode from 'vscode';
 
 import type { Api } from '../../../../editors/vscode/src/extension';
-import { activate, click, end, eventually, exists, inFolder, item, labels, lens, machines } from './editor';
+import {
+  activate,
+  click,
+  end,
+  errors,
+  eventually,
+  exists,
+  inFolder,
+  item,
+  labels,
+  lens,
+  machines,
+} from './editor';
 
 describe('in a workspace of two folders', () => {
   const one = (): vscode.Uri => vscode.Uri.file(inFolder(0, 'vmtest.toml'));
@@ -345,6 +357,57 @@ describe('in a workspace of two folders', () => {
       const after = await eventually('another server', () => api.client);
       assert.notEqual(after, before);
     }
+  });
+
+  // E1
+  it('a server that crashes at its start is said once, and not started again by itself', async () => {
+    const directory = await fs.mkdtemp(path.join(os.tmpdir(), 'crashes-'));
+    const [program, starts] = [path.join(directory, 'vmtest'), path.join(directory, 'starts')];
+    const help = 'test "$*" = "lsp --help" && exec echo "Usage: vmtest lsp"';
+    await fs.writeFile(program, `#!/bin/sh\n${help}\necho >> '${starts}'\nexit 1\n`, { mode: 0o755 });
+    const settings = vscode.workspace.getConfiguration('vmtest');
+    const set = (value?: string): Thenable<void> =>
+      settings.update('server.path', value, vscode.ConfigurationTarget.Workspace);
+    const { shown, dispose } = errors();
+    await set(program);
+    await eventually('a message', () => shown[0]);
+    // Whatever comes by itself comes before the end of a start that is asked for.
+    await vscode.commands.executeCommand('vmtest.restartServer');
+    assert.equal(api.client, undefined);
+    await set();
+    await eventually('the other server', () => api.client);
+    dispose();
+    const said = 'vmtest: The language server ended by itself; the reason is in its log.';
+    assert.deepEqual(shown, [said, said]);
+    assert.equal(await fs.readFile(starts, 'utf8'), '\n\n');
+    await fs.rm(directory, { recursive: true });
+  });
+
+  // E1
+  it('a server that crashes again and again is given up, is said once, and can be started', async () => {
+    // Crashes of before do not count.
+    await vscode.commands.executeCommand('vmtest.restartServer');
+    const { shown, dispose } = errors();
+    let starts = 0;
+    const listener = api.onDidStartServer(() => {
+      starts += 1;
+    });
+    await eventually('a message', async () => {
+      const { client } = api;
+      // It answers a moment before the client is done with its start; one that ends in between did not come up.
+      await client?.start();
+      client?.serverProcess?.kill('SIGKILL');
+      // It may end while it is written to.
+      client?.sendNotification('workspace/didChangeConfiguration', { settings: {} }).catch(() => undefined);
+      return shown[0];
+    });
+    await vscode.commands.executeCommand('vmtest.restartServer');
+    assert.ok(api.client !== undefined);
+    listener.dispose();
+    dispose();
+    assert.deepEqual(shown, ['vmtest: The language server ended by itself; the reason is in its log.']);
+    // The fifth crash was the last.
+    assert.equal(starts, 5);
   });
 
   // E1
