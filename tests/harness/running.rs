@@ -139,7 +139,7 @@ impl Running {
         let streams: [Stream; 1] = [(Box::new(stderr), |seen| &mut seen.stderr)];
         let mut running = Self::follow(invocation, permit, check, child, streams);
         // The caller reads what there is of it.
-        running.check.circumstances.stdout = Stdout::Text;
+        running.check.circumstances.stdout = Stdout::Elsewhere;
         (running, stdin, stdout)
     }
 

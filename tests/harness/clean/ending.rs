@@ -26,6 +26,8 @@ pub enum Stdout {
     Events,
     /// What a terminal showed, standard error included.
     Terminal,
+    /// The test reads it, or does not.
+    Elsewhere,
 }
 
 /// What is known of a run beside its [`Outcome`].
@@ -48,10 +50,12 @@ impl Circumstances {
         self.sent.iter().any(|sent| *sent as i32 == signal)
     }
 
-    /// Whether it had no time to end well: the second signal ends it at once.
+    /// Whether it had no time to end well: the second signal ends it at once, and one alone does so in the end, where nobody reads
+    /// what it writes.
     fn was_cut(&self) -> bool {
         let ends = |signal: &&Signal| !matches!(signal, Signal::SIGSTOP | Signal::SIGTSTP | Signal::SIGCONT);
-        self.was_sent(libc::SIGKILL) || self.sent.iter().filter(ends).count() > 1
+        let enough = if self.stdout == Stdout::Elsewhere { 1 } else { 2 };
+        self.was_sent(libc::SIGKILL) || self.sent.iter().filter(ends).count() >= enough
     }
 }
 
@@ -75,13 +79,12 @@ pub fn problems(outcome: &Outcome, of: &Circumstances) -> Vec<String> {
             found.push("its exit status is that of a panic".to_owned());
         }
     }
-    if !of.was_cut() {
+    if !of.was_cut() && !of.panics {
         if of.stdout == Stdout::Events {
             let events = outcome.events();
             found.extend(problems_of_events(&events, Ends::One));
             found.extend(problem_of_status(outcome.status, &events, of));
-        }
-        if let Some((folder, before)) = &of.logs {
+        } else if let Some((folder, before)) = &of.logs {
             found.extend(logs(folder).difference(before).flat_map(|run| problems_of_logs(run)));
         }
     }

@@ -125,6 +125,10 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
             BootEnd::Died(how) if !report.console_seen => {
                 return Next::FallBack(format!("QEMU ended at its start ({how}){first_words}"));
             }
+            // A wrapper that stays when its QEMU has aborted keeps what it had open.
+            BootEnd::Unreachable(_) if blames_kvm(report) => {
+                return Next::FallBack(format!("QEMU does not answer{first_words}"));
+            }
             BootEnd::AcceleratorFailed => {
                 return Next::FallBack(format!("QEMU reports an internal error of KVM{first_words}"));
             }
@@ -149,6 +153,11 @@ pub(crate) fn after_boot(end: &BootEnd, accelerator: Accelerator, retried: bool,
         }
     }
     Next::GiveUp(boot_failed(end, report))
+}
+
+/// Whether QEMU itself names KVM as what is wrong.
+fn blames_kvm(report: &Report) -> bool {
+    !report.console_seen && report.qemu_stderr.iter().any(|line| line.to_ascii_lowercase().contains("kvm"))
 }
 
 fn boot_failed(end: &BootEnd, report: &Report) -> Verdict {

@@ -120,6 +120,18 @@ fn kvm_that_dies_hangs_or_reports_an_error_falls_back() {
     }
 }
 
+// Q3
+#[test]
+fn a_qemu_that_blames_kvm_and_does_not_answer_falls_back_and_any_other_does_not() {
+    let end = BootEnd::Unreachable("no answer".to_owned());
+    let after = |words: &str| {
+        let report = Report { qemu_stderr: vec![words.to_owned()], ..Report::default() };
+        after_boot(&end, Accelerator::Kvm, false, &report)
+    };
+    assert!(matches!(after("kvm.c:3183: kvm_buf_set_msrs: Assertion failed"), Next::FallBack(_)));
+    assert!(matches!(after("cannot set up guest memory"), Next::GiveUp(_)));
+}
+
 #[test]
 fn a_guest_that_says_why_it_gave_up_is_believed_under_kvm_and_tcg() {
     let report = Report { fatal: Some("no virtio".to_owned()), ..Report::default() };

@@ -55,12 +55,13 @@ pub(super) fn build_tree(tree: &Path) -> BTreeMap<String, PathBuf> {
 
 fn walk(tree: &Path, below: &Path, skip: &[&str], depth: usize, files: &mut BTreeMap<String, PathBuf>) {
     let Ok(entries) = tree.join(below).read_dir() else { return };
-    for entry in entries.flatten() {
-        let file_name = entry.file_name();
+    // An entry keeps its directory open, and a module that a lack of descriptors hid would be called missing.
+    let entries: Vec<_> =
+        entries.flatten().filter_map(|entry| Some((entry.file_name(), entry.file_type().ok()?))).collect();
+    for (file_name, kind) in entries {
         let Some(name) = file_name.to_str() else { continue };
         let path = below.join(name);
         // NixOS puts trees together from symbolic links to directories.
-        let Ok(kind) = entry.file_type() else { continue };
         let is_dir = kind.is_dir() || (kind.is_symlink() && tree.join(&path).is_dir());
         if is_dir {
             if depth > 0 && !skip.contains(&name) {
