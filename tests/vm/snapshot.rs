@@ -212,7 +212,9 @@ fn a_state_that_qemu_refuses_is_said_and_the_kernel_boots_instead() {
     let (mut memory, replaced): (Vec<_>, Vec<_>) =
         files(&project, "memory").into_iter().partition(|file| key(file).starts_with(&key(&two)));
     let memory = memory.remove(0);
-    replaced.iter().for_each(|file| fs::remove_file(file).unwrap());
+    for file in replaced {
+        fs::remove_file(file).unwrap();
+    }
     fs::hard_link(&memory, memory.with_file_name(key(&memory).replace(&key(&two), &key(&one)) + ".memory"))
         .unwrap();
     fs::write(&one, [renamed.as_bytes(), &forged[header..]].concat()).unwrap();
