@@ -39,6 +39,12 @@ pub fn vmtest_is_root() -> bool {
     Uid::effective().is_root() && test_user().is_none()
 }
 
+/// Whether the user who runs `vmtest` may use KVM, be it broken or not.
+pub fn has_kvm() -> bool {
+    let mut test = as_test_user(Path::new("test"));
+    test.args(["-r", "/dev/kvm", "-a", "-w", "/dev/kvm"]).status().is_ok_and(|status| status.success())
+}
+
 /// The user who runs `vmtest`.
 pub(super) fn user() -> Uid {
     test_user().map_or_else(Uid::effective, |user| user.uid)

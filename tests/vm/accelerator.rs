@@ -1,7 +1,5 @@
 //! KVM where it works, and the truth about it where it does not.
 
-use std::fs::File;
-
 use vmtest_tests::{Outcome, Project, machine, target};
 
 use crate::fake_qemu::{failing, project_with};
@@ -61,9 +59,9 @@ fn a_qemu_that_dies_with_kvm_falls_back_once_and_is_not_asked_again() {
 
 /// Whether KVM can be seen to fail: vmtest asks a QEMU for it only where there is one.
 fn has_kvm() -> bool {
-    let has = File::options().read(true).write(true).open("/dev/kvm").is_ok();
+    let has = machine::has_kvm();
     if !has {
-        println!("this machine has no /dev/kvm that can be opened: nothing to see");
+        println!("there is no /dev/kvm that may be opened: nothing to see");
     }
     has
 }
