@@ -79,7 +79,8 @@ fn expect_no_more_than_given(pid: i32) {
     let count = |kind: &str| open.iter().filter(|file| file.starts_with(kind)).count();
     let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
     let connections = arguments.split('\0').filter(|word| word.starts_with("socket,")).count();
-    assert_eq!(count("socket:"), connections, "{open:?}");
+    // It closes its end of one that we have closed.
+    assert!(count("socket:") <= connections, "{open:?}");
     assert_eq!(count("pipe:"), 1, "{open:?}");
     let device = |file: &&String| file.starts_with("/dev/");
     let devices: BTreeSet<_> = open.iter().filter(device).map(String::as_str).collect();

@@ -238,6 +238,10 @@ fn folders_of_a_report_and_of_logs_are_those_that_were_there_before_the_guest() 
 // F2
 #[test]
 fn pipes_in_place_of_a_log_and_of_vmtest_toml_are_not_waited_for() {
+    if !machine::vmtest_is_root() {
+        println!("an ordinary user's project comes by 9p, where QEMU makes no pipes: nothing to see");
+        return;
+    }
     let first = "rm vmtest.toml; for pipe in vmtest.toml logs/02-second.log logs/02-second.console.log; do mkfifo $pipe || true; done";
     let all = target("first", "", first) + &target("second", "", "echo second");
     let project = Project::new(&all);
