@@ -73,7 +73,7 @@ fn with_64_descriptors_a_run_works() {
 #[test]
 fn with_too_few_descriptors_there_is_one_error_and_no_verdict_but_a_failed_boot() {
     let project = Project::one(FINE);
-    let run = after(&project, "ulimit -n 12", &[]).run();
+    let run = after(&project, "ulimit -n 6", &[]).run();
     run.check(matches!(run.status, Some(69 | 78)), "the exit status is neither 69 nor 78");
     let said = run.error_text() + &run.text();
     run.check(said.matches("Too many open files").count() == 1, "the error is not told once");
