@@ -79,7 +79,14 @@ impl Drop for Watch {
 
 /// No thread can be ended from outside: the process goes.
 fn give_up(path: &Path) -> ! {
-    let line = format!("fuzz: no end after {} s; the input is {}\n", HANG.as_secs(), path.display());
+    let input = fs::read(path).unwrap_or_default();
+    let line = format!(
+        "fuzz: no end after {} s; the input is {}, {} bytes: {}\n",
+        HANG.as_secs(),
+        path.display(),
+        input.len(),
+        input[..input.len().min(2000)].escape_ascii(),
+    );
     let _ = std::io::stderr().write_all(line.as_bytes());
     std::process::exit(101)
 }
