@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use vmtest_config::Command;
@@ -30,8 +31,14 @@ use vmtest_vm::logs::{LogPaths, Logs};
 /// Events between the run and its reports; a full channel makes the guests wait.
 const EVENTS: usize = 256;
 
+/// With as many descriptors a run works; with fewer some part of it may fail, and say so in words of its own.
+const FEWEST_DESCRIPTORS: u64 = 64;
+
 /// Runs what `args` say and gives back the process's exit status.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    if let Err(message) = expect_descriptors() {
+        return refuse(&message);
+    }
     let project = match project::for_run(args) {
         Ok(project) => project,
         Err(refused) => return refused.report(),
@@ -53,6 +60,16 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     // A reader of standard input may still wait for a key.
     runtime.shutdown_background();
     ExitCode::from(status)
+}
+
+fn expect_descriptors() -> Result<(), String> {
+    let (allowed, _) = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_err(|error| format!("cannot ask how many files may be open at once: {error}"))?;
+    if allowed < FEWEST_DESCRIPTORS {
+        let needed = format!("a run needs {FEWEST_DESCRIPTORS}; try `ulimit -n 1024`");
+        return Err(format!("no more than {allowed} files may be open at once, and {needed}"));
+    }
+    Ok(())
 }
 
 fn refuse(message: &str) -> ExitCode {
