@@ -2,6 +2,7 @@ use vmtest_fuzz::{Fuzzer, Random};
 use vmtest_guest::wire::{Access, CommandSpec, FileSystem, Root, Stdio};
 
 use super::*;
+use crate::scripted_peer::{at_once, say};
 
 /// What an honest agent may say; `SYNC` is the number that it was asked for.
 const ANSWERS: [&str; 11] = [
@@ -40,7 +41,7 @@ fn job() -> Job {
 
 /// The agent says this, whatever it is asked, and ends. Whether all went well.
 async fn told(text: Vec<u8>, is_asked: bool) -> bool {
-    let agent = AgentClient::new(crate::scripted_peer::say(text, false, is_asked));
+    let agent = AgentClient::new(say(text, false, is_asked));
     let mut all_well = agent.answer().await.is_ok();
     all_well &= agent.ping().await.is_ok();
     let script = || Script { text: "true", arguments: vec!["x".to_owned()] };
@@ -52,17 +53,13 @@ async fn told(text: Vec<u8>, is_asked: bool) -> bool {
     all_well & agent.hand_over(&job()).await.is_ok()
 }
 
-/// The same where time passes as soon as nobody has anything to do: whoever waits in vain is seen at once.
 fn all_well(text: &[u8], is_asked: bool) -> bool {
     let sync = (std::process::id() & 0x7fff_ffff).to_string();
     let text = match memchr::memmem::find(text, b"SYNC") {
         Some(at) => [&text[..at], sync.as_bytes(), &text[at + 4..]].concat(),
         None => text.to_vec(),
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let told = async { tokio::time::timeout(Duration::from_secs(3600), told(text, is_asked)).await };
-    runtime.block_on(told).expect("it waits for what does not come")
+    at_once(Duration::from_secs(3600), told(text, is_asked))
 }
 
 // Q2, G5

@@ -1,5 +1,7 @@
 //! For tests of what talks to QEMU and its agent: a peer that says what it was given, line by line, and then is gone.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
@@ -30,4 +32,17 @@ pub(crate) fn say(text: Vec<u8>, greets: bool, is_asked: bool) -> UnixStream {
         let _ = tokio::io::copy(&mut questions, &mut tokio::io::sink()).await;
     });
     ours
+}
+
+/// What comes of `future` where time passes as soon as nobody has anything to do: who waits in vain is seen at once.
+///
+/// # Panics
+///
+/// When it takes longer than `limit`.
+pub(crate) fn at_once<T>(limit: Duration, future: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime
+        .block_on(async { tokio::time::timeout(limit, future).await })
+        .expect("it waits for what does not come")
 }

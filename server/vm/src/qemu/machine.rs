@@ -373,7 +373,3 @@ fn plug_port(args: &mut Arguments, number: usize, id: &str, name: &str) {
         .with("name", name);
     args.list("-device", port);
 }
-
-#[cfg(test)]
-#[path = "machine_tests.rs"]
-mod tests;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use vmtest_fuzz::{Fuzzer, Random};
 
 use super::*;
+use crate::scripted_peer::{at_once, say};
 
 const HELLO: &str = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}
 {"return": {}}
@@ -26,7 +27,7 @@ const ANSWERS: [&str; 12] = [
 
 /// QEMU says this, whatever it is asked, and ends. Whether all went well.
 async fn told(text: Vec<u8>, is_asked: bool) -> bool {
-    let ours = crate::scripted_peer::say(text, true, is_asked);
+    let ours = say(text, true, is_asked);
     let Ok((monitor, mut events)) = Monitor::connect(ours).await else { return false };
     let mut all_well = monitor.internal_error().await;
     all_well &= monitor.disk_operations().await.is_ok();
@@ -43,12 +44,8 @@ async fn told(text: Vec<u8>, is_asked: bool) -> bool {
     all_well && count == 1
 }
 
-/// The same where time passes as soon as nobody has anything to do: whoever waits in vain is seen at once.
 fn all_well(text: &[u8], is_asked: bool) -> bool {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let told = async { tokio::time::timeout(Duration::from_secs(60), told(text.to_vec(), is_asked)).await };
-    runtime.block_on(told).expect("it waits for what does not come")
+    at_once(Duration::from_secs(60), told(text.to_vec(), is_asked))
 }
 
 // Q2
