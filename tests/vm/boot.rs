@@ -99,6 +99,13 @@ fn a_line_that_says_that_the_guest_halted_does_not_end_a_guest_that_answers() {
 
 // G2
 #[test]
+fn a_guest_that_halts_is_lost_also_after_text_that_looks_like_it() {
+    let text = "printf '<0>reboot: System halted\\n' >/dev/kmsg";
+    expect_lost(&format!("{text}; sleep 2; {text}; ./guest-probe halt"), "halted");
+}
+
+// G2
+#[test]
 fn signals_to_every_process_end_neither_the_first_one_nor_the_run() {
     // All but the caller: the agent is gone as well.
     let run = Project::one("kill -9 1; kill -SEGV 1; kill -9 -1; echo alone; exit 3").run_json();

@@ -26,6 +26,15 @@ pub async fn awake(time: Duration) {
     }
 }
 
+/// What comes of `future` within `time`, counted as [`awake`] does; none when that is over first.
+pub(crate) async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        result = future => Some(result),
+        () = awake(time) => None,
+    }
+}
+
 /// The limits on set-up and command, one after the other.
 pub(crate) struct Clock {
     started: Instant,

@@ -42,16 +42,15 @@ pub enum Heard {
 
 /// What a console has shown that a run must know at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each was seen or not, whatever the others say")]
 pub(crate) struct Alarms {
     /// Who has spoken.
     pub(crate) heard: Heard,
     /// A bug of the kernel, whole.
     pub(crate) bug: bool,
-    /// The kernel stopped for good, as it seems: any program can write such a line.
-    pub(crate) panic: bool,
-    /// It stopped all processors, as it seems likewise.
-    pub(crate) halted: bool,
+    /// How often the kernel stopped for good, as it seems: any program can write such a line, and the true one comes after it.
+    pub(crate) panics: usize,
+    /// How often it stopped all processors, as it seems likewise.
+    pub(crate) halts: usize,
     /// The firmware found nothing to start.
     pub(crate) nothing_boots: bool,
 }
@@ -67,7 +66,7 @@ pub struct Console {
     cause: Option<&'static str>,
     is_image: bool,
     nothing_boots: bool,
-    halted: bool,
+    halts: usize,
 }
 
 impl Console {
@@ -112,7 +111,7 @@ impl Console {
                     // The first is the cause of any other.
                     self.fatal.get_or_insert_with(|| words.to_owned());
                 }
-                self.halted |= line.is_stamped() && message == HALTED;
+                self.halts += usize::from(line.is_stamped() && message == HALTED);
                 let own: &[_] = if self.is_image { &IMAGE_CAUSES } else { &KERNEL_CAUSES };
                 self.cause = self.cause.or_else(|| likely_cause(message, own));
                 // The firmware says so before anybody else could; later it is anybody's text.
@@ -146,9 +145,9 @@ impl Console {
         self.nothing_boots
     }
 
-    /// Whether the kernel stopped all processors, as it seems: anybody can write such a line.
-    pub fn halted(&self) -> bool {
-        self.halted
+    /// How often the kernel stopped all processors, as it seems: anybody can write such a line.
+    pub fn halts(&self) -> usize {
+        self.halts
     }
 
     /// The first bug that the kernel reported, complete or not.

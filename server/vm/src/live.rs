@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::agent_client::AgentClient;
-use crate::clock::awake;
+use crate::clock::{awake, within};
 use crate::console::{Alarms, BugKind, Console, ConsoleEvent, Heard};
 use crate::decide::Report;
 use crate::event::{EventKind, OutputStream};
@@ -492,7 +492,7 @@ async fn migrated(events: &mut mpsc::UnboundedReceiver<MonitorEvent>) -> io::Res
 
 /// How QEMU ended, in words, after one of its connections broke; none when it goes on without it.
 pub(crate) async fn gone(process: &mut Process) -> Option<String> {
-    tokio::time::timeout(GOING, process.wait()).await.ok().map(in_words)
+    within(GOING, process.wait()).await.map(in_words)
 }
 
 /// How a process ended, in words.
@@ -524,16 +524,16 @@ async fn listen(
         let (found, seen) = {
             let mut console = console.lock().expect("no holder panics");
             let found = if count == 0 { console.finish() } else { console.push(&buffer[..count]) };
-            (found, (console.heard(), console.nothing_boots(), console.halted()))
+            (found, (console.heard(), console.nothing_boots(), console.halts()))
         };
         stream::note_progress(&progress);
         alarms.send_if_modified(|alarms| {
             let before = *alarms;
-            (alarms.heard, alarms.nothing_boots, alarms.halted) = seen;
+            (alarms.heard, alarms.nothing_boots, alarms.halts) = seen;
             for event in &found {
                 let ConsoleEvent::Bug(bug) = event else { continue };
                 alarms.bug = true;
-                alarms.panic |= bug.kind == BugKind::Panic;
+                alarms.panics += usize::from(bug.kind == BugKind::Panic);
             }
             *alarms != before
         });

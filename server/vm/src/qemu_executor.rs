@@ -324,8 +324,14 @@ impl Run<'_> {
             let cancel = &self.io.cancel;
             let errand = errand.run(agent).fuse();
             let question = Fuse::terminated();
+            // Also while a question is out, which may be older than what the console has shown since.
+            let mut must_ask = false;
             tokio::pin!(errand, question);
             loop {
+                if must_ask && question.is_terminated() {
+                    must_ask = false;
+                    question.set(errand::answers(agent).fuse());
+                }
                 let sign = tokio::select! {
                     biased;
                     () = cancel.cancelled() => Sign::Stop,
@@ -344,16 +350,15 @@ impl Run<'_> {
                         Sign::Monitor(event)
                     }
                     Ok(()) = alarms.changed() => Sign::Console(*alarms.borrow_and_update()),
-                    true = &mut question => Sign::Dead(*alarms.borrow()),
+                    answer = &mut question => match answer {
+                        Ok(()) => Sign::Answered,
+                        Err(errand::Silence) => Sign::Dead(*alarms.borrow()),
+                    },
                     () = clock.expired() => Sign::LimitOver,
                 };
                 match decide::while_running(sign, clock.end()) {
                     Step::GoOn => {}
-                    Step::Ask => {
-                        if question.is_terminated() {
-                            question.set(errand::is_dead(agent).fuse());
-                        }
-                    }
+                    Step::Ask => must_ask = true,
                     Step::Next => {
                         clock.command_started();
                         // Not before: what is typed is the command's, and a guest that fails has none.

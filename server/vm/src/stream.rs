@@ -40,6 +40,7 @@ pub(crate) async fn pump(
     let mut stdout = Utf8Joiner::new(OutputStream::Stdout);
     let mut stderr = Utf8Joiner::new(OutputStream::Stderr);
     let mut buffer = vec![0; 256 * 1024];
+    let mut has_started = false;
     loop {
         let count = match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => break,
@@ -64,7 +65,14 @@ pub(crate) async fn pump(
                     tracing::debug!(stage, "the guest init lives");
                     None
                 }
+                // Each would give the command its time anew.
+                Frame::Started if has_started => {
+                    let twice = "the guest init sent nonsense: the command started twice".to_owned();
+                    let _ = control.send(Control::Failed(twice));
+                    return;
+                }
                 Frame::Started => {
+                    has_started = true;
                     // The event comes before the first output, and the run learns of it at once.
                     let _ = control.send(Control::Started);
                     Some(EventKind::CommandStarted)
@@ -273,5 +281,13 @@ mod tests {
     async fn a_stream_of_nonsense_is_a_failure_of_the_run() {
         let (_, controls) = events_of(vec![77, 1, 0, 0, 0, 0]).await;
         assert!(matches!(&controls[..], [Control::Failed(_)]));
+    }
+
+    // G5
+    #[tokio::test]
+    async fn a_command_starts_once() {
+        let frames = [Frame::Started, Frame::Started, Frame::Started];
+        let (_, controls) = events_of(frames.iter().flat_map(to_bytes).collect()).await;
+        assert!(matches!(&controls[..], [Control::Started, Control::Failed(_)]), "{controls:?}");
     }
 }

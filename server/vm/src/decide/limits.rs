@@ -48,12 +48,14 @@ impl Limits {
         let is_image = matches!(target.system, System::Image(_));
         let (kvm, tcg) = if is_image { (KVM_BOOT_OF_IMAGE, TCG_BOOT_OF_IMAGE) } else { (KVM_BOOT, TCG_BOOT) };
         let asked = target.boot_timeout;
+        let silence = if is_image { KVM_SILENCE_OF_IMAGE } else { KVM_SILENCE };
         Self {
             boot: asked.unwrap_or(match accelerator {
                 Accelerator::Kvm => kvm,
                 Accelerator::Tcg => tcg,
             }),
-            silence: if is_image { KVM_SILENCE_OF_IMAGE } else { KVM_SILENCE },
+            // KVM that hangs must be noticed before the boot is over.
+            silence: asked.map_or(silence, |limit| silence.min(limit / 2)),
             stall: STALL,
             resume: asked.map_or(RESUME, |limit| limit.min(RESUME)),
             setup: asked.unwrap_or(tcg),

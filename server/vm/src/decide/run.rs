@@ -63,7 +63,7 @@ pub(crate) fn while_running(sign: Sign, limit_over: RunEnd) -> Step<RunEnd> {
         Sign::LimitOver => limit_over,
         Sign::QemuEnded(how) => RunEnd::Died(how),
         Sign::Unreachable(why) => RunEnd::Unreachable(why),
-        Sign::Dead(alarms) if alarms.panic => RunEnd::Panicked,
+        Sign::Dead(alarms) if alarms.panics > 0 => RunEnd::Panicked,
         Sign::Dead(_) => RunEnd::Halted,
         Sign::NotStarted(sentence) | Sign::Command(Control::Failed(sentence)) => {
             RunEnd::SetupFailed(sentence)
@@ -73,7 +73,7 @@ pub(crate) fn while_running(sign: Sign, limit_over: RunEnd) -> Step<RunEnd> {
         Sign::Monitor(MonitorEvent::Restarted) => RunEnd::Restarted,
         Sign::Monitor(MonitorEvent::DiskFailed(why)) => RunEnd::DiskFailed(why),
         // A panic or a halt on the console may be anybody's text: a guest that still answers has none.
-        Sign::Console(alarms) if alarms.panic || alarms.halted => return Step::Ask,
+        Sign::Console(alarms) if alarms.panics > 0 || alarms.halts > 0 => return Step::Ask,
         // Why QEMU leaves is known when it has left; and a command need not say anything, for as long as it may run.
         Sign::Monitor(MonitorEvent::Stopped | MonitorEvent::Shutdown(_) | MonitorEvent::Migrated(_))
         | Sign::Console(_)

@@ -1,18 +1,18 @@
 //! What is said to web servers. Redirects are followed by hand: where they may lead is ours to decide.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
 };
 use reqwest::{Client, Response, StatusCode, Url};
-use tokio::time::Instant;
 
 use super::error::Problem;
 use super::part::Part;
 use super::progress::EVERY;
 use super::{Limits, Progress};
+use crate::clock::{awake, within};
 
 /// A client of web servers.
 #[derive(Debug)]
@@ -89,26 +89,34 @@ impl Web {
         if total.is_some_and(|total| total > limits.served) {
             return Err(Problem::TooLarge { limit: limits.served });
         }
-        let mut pace = Pace::new(limits);
+        let mut pace = Pace::begin(limits);
         loop {
             progress.reached(part.len(), total);
-            // Also without news it is time to tell the last of them.
-            let look = pace.until.min(Instant::now() + EVERY);
-            match tokio::time::timeout_at(look, response.chunk()).await {
-                Ok(Ok(Some(bytes))) => {
-                    part.push(&bytes)?;
-                    if part.len() > limits.served {
-                        return Err(Problem::TooLarge { limit: limits.served });
+            tokio::select! {
+                biased;
+                chunk = response.chunk() => match chunk {
+                    Ok(Some(bytes)) => {
+                        part.push(&bytes)?;
+                        if part.len() > limits.served {
+                            return Err(Problem::TooLarge { limit: limits.served });
+                        }
+                        pace.received += bytes.len() as u64;
                     }
-                    pace.received += bytes.len() as u64;
+                    Ok(None) => break,
+                    Err(error) => {
+                        return Err(Problem::Broken { received: part.len(), total, why: why(&error) });
+                    }
+                },
+                () = &mut pace.over => {
+                    if pace.received < limits.least {
+                        let (received, least, within) = (part.len(), limits.least, limits.pace);
+                        return Err(Problem::Stalled { received, least, within });
+                    }
+                    pace = Pace::begin(limits);
                 }
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => {
-                    return Err(Problem::Broken { received: part.len(), total, why: why(&error) });
-                }
-                Err(_) => {}
+                // Also without news it is time to tell the last of them.
+                () = tokio::time::sleep(EVERY) => {}
             }
-            pace.check(part.len())?;
         }
         match total {
             Some(total) if total != part.len() => {
@@ -132,9 +140,9 @@ impl Web {
                 let seconds = limits.answer.as_secs_f64();
                 Problem::Unreachable(format!("{} did not answer in {seconds} s", host(&at)))
             };
-            let response = tokio::time::timeout(limits.answer, request.send())
+            let response = within(limits.answer, request.send())
                 .await
-                .map_err(|_| silent())?
+                .ok_or_else(silent)?
                 .map_err(|error| Problem::Unreachable(why(&error)))?;
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(response);
@@ -163,27 +171,13 @@ impl Web {
 
 /// How fast bytes come.
 struct Pace {
-    within: Duration,
-    least: u64,
-    until: Instant,
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
     received: u64,
 }
 
 impl Pace {
-    fn new(limits: &Limits) -> Self {
-        Self { within: limits.pace, least: limits.least, until: Instant::now() + limits.pace, received: 0 }
-    }
-
-    /// An error when they come too slowly.
-    fn check(&mut self, received: u64) -> Result<(), Problem> {
-        if Instant::now() < self.until {
-            return Ok(());
-        }
-        if self.received < self.least {
-            return Err(Problem::Stalled { received, least: self.least, within: self.within });
-        }
-        (self.until, self.received) = (Instant::now() + self.within, 0);
-        Ok(())
+    fn begin(limits: &Limits) -> Self {
+        Self { over: Box::pin(awake(limits.pace)), received: 0 }
     }
 }
 

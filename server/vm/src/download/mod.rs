@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Url;
 use tokio::sync::mpsc;
@@ -25,6 +25,7 @@ pub(crate) use self::error::{DownloadError, Problem};
 use self::http::Web;
 use self::part::Part;
 pub(crate) use self::progress::Progress;
+use crate::clock::awake;
 use crate::event::EventKind;
 use crate::shelf::{About, Claim, Held, Shelf, Turn};
 use crate::snapshot::{Identity, Key};
@@ -158,11 +159,10 @@ impl Fetch<'_> {
             return self.copy(url, part).map(Some);
         }
         let web = (self.web)(self.limits).map_err(Problem::Unreachable)?;
-        let deadline = Instant::now() + self.limits.total;
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Err(Problem::Cancelled),
-            () = tokio::time::sleep_until(deadline.into()) => {
+            () = awake(self.limits.total) => {
                 return Err(Problem::Deadline { received: part.len(), limit: self.limits.total });
             }
             got = web.get(url, part, self.limits, progress) => got?,

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 
+use crate::clock::within;
 use crate::line_limit::LineLimit;
 
 /// QEMU greets at once when it has parsed its arguments; a loaded machine needs a while to get there.
@@ -69,9 +70,9 @@ impl Monitor {
             let stream = QmpStreamTokio::open_split(LineLimit::new(read), write).await?;
             stream.negotiate().await
         };
-        let stream = tokio::time::timeout(GREETING, negotiate)
+        let stream = within(GREETING, negotiate)
             .await
-            .map_err(|_| did_not_answer())?
+            .ok_or_else(did_not_answer)?
             .map_err(|error| nonsense(&error))?;
         let (service, mut events) = stream.into_parts();
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -115,14 +116,14 @@ impl Monitor {
 
     /// Whether QEMU says that the processor itself failed.
     pub(crate) async fn internal_error(&self) -> bool {
-        let status = tokio::time::timeout(HINT, self.execute(qmp::query_status {})).await;
-        matches!(status, Ok(Ok(status)) if status.status == RunState::internal_error)
+        let status = within(HINT, self.execute(qmp::query_status {})).await;
+        matches!(status, Some(Ok(status)) if status.status == RunState::internal_error)
     }
 
     /// How often the guest has read and written its disks; a number that changes is a sign of life.
     pub(crate) async fn disk_operations(&self) -> io::Result<i64> {
         let disks = self.execute(QueryDisks {});
-        let disks = tokio::time::timeout(HINT, disks).await.map_err(|_| did_not_answer())??;
+        let disks = within(HINT, disks).await.ok_or_else(did_not_answer)??;
         let count = |disk: &Disk| disk.stats.rd_operations.wrapping_add(disk.stats.wr_operations);
         Ok(disks.iter().map(count).fold(0, i64::wrapping_add))
     }
@@ -190,8 +191,8 @@ impl Monitor {
     where
         C::Ok: Send,
     {
-        let answer = tokio::time::timeout(ANSWER, tokio::spawn(self.service.execute(command)));
-        answer.await.map_err(|_| did_not_answer())??.map_err(|error| match self.broken.get() {
+        let answer = within(ANSWER, tokio::spawn(self.service.execute(command)));
+        answer.await.ok_or_else(did_not_answer)??.map_err(|error| match self.broken.get() {
             Some(why) => io::Error::other(why.clone()),
             None => io::Error::other(error),
         })
@@ -285,6 +286,19 @@ mod tests {
         let started = tokio::time::Instant::now();
         assert!(!connected.unwrap().internal_error().await);
         assert_eq!(started.elapsed(), HINT);
+    }
+
+    // H3
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_does_not_count_for_what_is_waited_for() {
+        let (ours, mut qemus) = UnixStream::pair().unwrap();
+        let qemu = async {
+            // To the timers a stop is a jump of the clock.
+            tokio::time::advance(10 * GREETING).await;
+            qemus.write_all(format!("{GREETED}\n{{\"return\": {{}}}}\n").as_bytes()).await.unwrap();
+        };
+        let (connected, ()) = tokio::join!(Monitor::connect(ours), qemu);
+        assert!(connected.is_ok());
     }
 
     // Q2

@@ -7,7 +7,7 @@ use vmtest_config::{System, Target};
 use vmtest_guest::wire::Job;
 
 use crate::agent_client::AgentClient;
-use crate::clock::awake;
+use crate::clock::within;
 use crate::image::{CommandLine, Guest, GuestError};
 use crate::job::{self, Attached};
 use crate::prepare::Prepared;
@@ -50,10 +50,13 @@ impl Errand {
     }
 }
 
-/// Whether the agent does not answer any more.
-pub(super) async fn is_dead(agent: &AgentClient) -> bool {
-    tokio::select! {
-        answer = agent.ping() => answer.is_err(),
-        () = awake(PANIC_GRACE) => true,
+/// The agent does not answer any more.
+pub(super) struct Silence;
+
+/// Whether the agent still answers.
+pub(super) async fn answers(agent: &AgentClient) -> Result<(), Silence> {
+    match within(PANIC_GRACE, agent.ping()).await {
+        Some(Ok(())) => Ok(()),
+        _ => Err(Silence),
     }
 }
