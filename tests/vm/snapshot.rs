@@ -160,8 +160,12 @@ fn what_a_resumed_guest_did_is_gone_with_it() {
 #[test]
 fn a_shell_in_a_resumed_guest_reads_what_was_typed_and_nothing_before_it() {
     LazyLock::force(&SHARED);
-    let run = Project::new("").vmtest(["-k", "{stable}", "-"]).stdin("echo first\nexit 5\n").run();
+    let project = Project::new("");
+    let shell = project.vmtest(["--log-dir", "logs", "-k", "{stable}", "-"]).leaves(["logs"]);
+    let run = shell.stdin("echo first\nexit 5\n").run();
     run.expect_status(5).expect_line("first");
+    let console = project.read("logs/01-vmlinuz.console.log");
+    run.check(!console.contains("Linux version"), "it was not resumed");
 }
 
 // S1

@@ -38,6 +38,8 @@ pub(crate) struct Identity {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    /// Set by the kernel alone: who writes and puts the other time back is seen by this one.
+    changed: (i64, i64),
     device: u64,
 }
 
@@ -51,6 +53,7 @@ impl Identity {
             inode: file.ino(),
             size: file.size(),
             modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
             device: file.dev(),
         }
     }

@@ -287,45 +287,59 @@ impl Snapshots {
         let _ = self.lock_file(&format!("{key}.lock")).and_then(|mut lock| lock.write_all(line.as_bytes()));
     }
 
-    /// Gives a guest its name, when all of it is certainly on the disk. Takes as long as the disk does.
+    /// Gives a guest its name, when its memory is certainly on the disk; a state that a crash has cut is told by its hash. Takes
+    /// as long as the disk does.
     pub(crate) fn publish(&self, claim: &Claim, kernel: &str, template: &Template) -> io::Result<()> {
         let key = &claim.key;
         let memory = match &template.memory {
             Some(file) => {
                 file.sync_all()?;
-                let name = format!("{key}-{:016x}.memory", random()?);
-                Some((file, MemoryFile { name, identity: Identity::of(file)? }))
+                Some((file, format!("{key}-{:016x}.memory", random()?)))
+            }
+            None => None,
+        };
+        host::may_write(template.state.len() as u64)?;
+        let file = self.unnamed()?;
+        // Nobody waits here for a disk.
+        let order = self.order()?;
+        let named = self.give_names(key, kernel, template, memory.as_ref(), &file);
+        if let (Err(_), Some((_, name))) = (&named, &memory) {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+        self.make_room(key);
+        drop(order);
+        named.and_then(|()| file.sync_all())
+    }
+
+    /// Writes the state into `file`, and gives both files their names.
+    fn give_names(
+        &self,
+        key: &Key,
+        kernel: &str,
+        template: &Template,
+        memory: Option<&(&File, String)>,
+        mut file: &File,
+    ) -> io::Result<()> {
+        let memory = match memory {
+            Some((memory, name)) => {
+                // A name changes its file's identity.
+                give_name(memory, &self.dir.join(name))?;
+                Some(MemoryFile { name: name.clone(), identity: Identity::of(memory)? })
             }
             None => None,
         };
         let header = Header {
             key: key.to_string(),
             kernel: kernel.to_owned(),
-            memory: memory.as_ref().map(|(_, memory)| memory.clone()),
+            memory,
             state_len: template.state.len(),
             state_hash: state::hash(&template.state),
         };
-        let bytes = state::to_bytes(&header, &template.state);
-        host::may_write(bytes.len() as u64)?;
-        let file = self.unnamed()?;
-        (&file).write_all(&bytes)?;
-        file.sync_all()?;
-
-        // Nobody waits here for a disk.
-        let _order = self.order()?;
-        let memory = memory.map(|(file, memory)| (file, self.dir.join(memory.name)));
-        if let Some((file, path)) = &memory {
-            give_name(file, path)?;
-        }
+        file.write_all(&state::to_bytes(&header, &template.state))?;
         let state = self.state_file(key);
         // What was there could not be used.
         let _ = fs::remove_file(&state);
-        let named = give_name(&file, &state);
-        if let (Err(_), Some((_, path))) = (&named, &memory) {
-            let _ = fs::remove_file(path);
-        }
-        self.make_room(key);
-        named
+        give_name(file, &state)
     }
 
     /// Forgets a guest that is of no use, unless another has taken its place. Machines that resumed it go on. A run waits for
