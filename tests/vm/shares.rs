@@ -237,6 +237,47 @@ fn folders_of_a_report_and_of_logs_are_those_that_were_there_before_the_guest() 
 
 // F2
 #[test]
+fn a_link_in_place_of_a_share_does_not_lead_the_next_guest_out_of_the_project() {
+    let first = "rmdir data && ln -s $PWD/../outside data";
+    let keys = "[target.vm.mounts.'/mnt/data']\nhost_path = './data'\nwritable = true";
+    let all = target("first", "", first) + &target("second", keys, "echo new >/mnt/data/new");
+    let project = Project::new(&all);
+    let outside = project.base().join("outside");
+    furnish(&project, &outside);
+    project.make_dir(&project.dir().join("data"));
+    let before = tree(&outside);
+    let run = project.vmtest(["--format", "json"]).leaves(["data"]).run();
+    run.expect_status(1);
+    let second = run.finished_of("second");
+    run.check(second["verdict"] == "boot_failed", "it ran");
+    run.check(second["reason"].as_str().unwrap().contains("data leads out of "), "it does not say why");
+    assert_eq!(tree(&outside), before);
+}
+
+// F2
+#[test]
+fn a_link_within_the_project_leads_to_a_share() {
+    let keys = "[target.vm.mounts.'/mnt/data']\nhost_path = './data'\nwritable = true";
+    let project = Project::new(&target("t", keys, "echo new >/mnt/data/new"));
+    project.make_dir(&project.dir().join("really"));
+    symlink("really", project.dir().join("data")).unwrap();
+    project.vmtest::<&str>([]).leaves(["data", "really"]).run().expect_status(0);
+    assert_eq!(project.read("really/new"), "new\n");
+}
+
+// F2
+#[test]
+fn a_setuid_file_of_the_guest_is_its_makers_on_the_host() {
+    let script = "mkdir planted && cp /bin/true planted/as-who && chmod 4755 planted/as-who";
+    leaves_outside_alone("", script, |project, _, kind| {
+        let file = fs::metadata(project.dir().join("planted/as-who")).unwrap();
+        let maker = fs::metadata(project.dir()).unwrap().uid();
+        assert_eq!((file.uid(), file.mode() & 0o7777), (maker, 0o4755), "{kind}");
+    });
+}
+
+// F2
+#[test]
 fn pipes_in_place_of_a_log_and_of_vmtest_toml_are_not_waited_for() {
     if !machine::vmtest_is_root() {
         println!("an ordinary user's project comes by 9p, where QEMU makes no pipes: nothing to see");

@@ -103,7 +103,7 @@ impl Shares {
             for file_system in by.iter().copied() {
                 shares.devices.push(ShareDevice {
                     tag: tag.clone(),
-                    path: path.to_owned(),
+                    path: real(path),
                     file_system,
                     access: access(target, writable),
                 });
@@ -167,7 +167,7 @@ impl Shares {
             }
         };
         let file_system = if is_served { FileSystem::Virtiofs } else { FileSystem::NineP };
-        self.devices.push(ShareDevice { tag: tag.to_owned(), path: path.to_owned(), file_system, access });
+        self.devices.push(ShareDevice { tag: tag.to_owned(), path: real(path), file_system, access });
     }
 
     /// How many need a daemon.
@@ -183,6 +183,11 @@ impl Shares {
         let (tag, inside, point) = (tag.to_owned(), inside.into(), point.into());
         self.binds.push(Bind { tag, inside, point, optional });
     }
+}
+
+/// Where a directory really is: what was checked is what QEMU and virtiofsd are told, whatever becomes of the links on the way.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// What becomes of writes to a share of the target's, other than the root.

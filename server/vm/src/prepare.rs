@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use vmtest_config::{
@@ -141,6 +141,7 @@ fn prepare_image(
         unreachable!("`sources` has made it a file of this machine")
     };
     check_directories(target, None)?;
+    check_links(target, None)?;
     let project = find_project(target)?;
     let disk = Disk::open(path).map_err(|error| failure(error.to_string(), None))?;
     let firmware = match &system.firmware {
@@ -201,6 +202,7 @@ fn prepare_kernel(
         unreachable!("`sources` has made it a file of this machine")
     };
     check_directories(target, Some(system))?;
+    check_links(target, Some(system))?;
     let project = find_project(target)?;
     let kernel = Kernel::read(path, &ModuleSearch::new(&system.rootfs))
         .map_err(|error| failure(error.to_string(), None))?;
@@ -266,6 +268,52 @@ fn check_served(shares: &Shares) -> Result<(), Failure> {
 
 fn failure(reason: String, help: Option<&str>) -> Failure {
     Failure { reason, help: help.map(str::to_owned), ..Failure::default() }
+}
+
+/// What a guest has written must not decide what the next may write: a link that it left in the place of a share could lead
+/// anywhere on the host.
+fn check_links(target: &Target, system: Option<&KernelSystem>) -> Result<(), Failure> {
+    if target.discards_writes {
+        return Ok(());
+    }
+    let root = system.filter(|system| system.root_access == RootAccess::Writable);
+    let root = root.map(|system| ("rootfs", system.rootfs.as_path()));
+    let mounts = target.vm.mounts.iter().filter(|mount| mount.writable);
+    let mounts = mounts.map(|mount| ("vm.mounts", mount.host_path.as_path()));
+    let written: Vec<_> = root.into_iter().chain(mounts).collect();
+    for (key, path) in &written {
+        for folder in written.iter().map(|(_, folder)| *folder).chain([target.project_dir.as_path()]) {
+            if let Some(place) = leads_out(path, folder) {
+                return Err(failure(
+                    format!(
+                        "`{key}`: {} leads out of {}, which guests can write to: it is {}",
+                        path.display(),
+                        folder.display(),
+                        place.display()
+                    ),
+                    Some("name the directory itself, if it is meant"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a path really is that leads through a folder, when that is elsewhere.
+fn leads_out(path: &Path, folder: &Path) -> Option<PathBuf> {
+    let mut words = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(words.pop()),
+            other => words.push(other),
+        }
+    }
+    let folder = std::fs::canonicalize(folder).ok()?;
+    let is_below = |path: &Path| std::fs::canonicalize(path).is_ok_and(|place| place.starts_with(&folder));
+    if is_below(path) || !words.ancestors().any(is_below) {
+        return None;
+    }
+    std::fs::canonicalize(path).ok()
 }
 
 /// QEMU's own message for a directory that is not there names an internal id.
