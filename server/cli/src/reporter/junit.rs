@@ -7,9 +7,12 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use vmtest_vm::event::{EventKind, OutputStream, RunEvent};
 use vmtest_vm::verdict::Verdict;
@@ -61,7 +64,7 @@ impl JUnit {
 
     fn create_at(file: &Path, places: Vec<Option<Place>>, now: fn() -> DateTime<Utc>) -> io::Result<Self> {
         let sink = if is_special(file) {
-            Sink::Special(OpenOptions::new().write(true).open(file)?)
+            Sink::Special(open_special(file)?)
         } else {
             let name = file.file_name().filter(|_| !file.is_dir()).ok_or(io::ErrorKind::IsADirectory)?;
             let folder = folder(file);
@@ -231,9 +234,29 @@ impl Reporter for JUnit {
     }
 }
 
-/// Whether it is a device or a pipe.
+/// Whether it is a device or a pipe by itself, and not only by a link that a guest or a stranger may have left there.
 fn is_special(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+    let data = if is_systems(file) { fs::metadata(file) } else { fs::symlink_metadata(file) };
+    data.is_ok_and(|data| !data.is_file() && !data.is_dir() && !data.is_symlink())
+}
+
+/// Whether links to it are the system's own, as `/dev/stdout` is one.
+fn is_systems(file: &Path) -> bool {
+    ["/dev", "/proc"].iter().any(|folder| file.starts_with(folder))
+}
+
+/// Opens a device or a pipe. A pipe that nobody reads is not waited for.
+fn open_special(file: &Path) -> io::Result<File> {
+    let follows = if is_systems(file) { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    let flags = follows | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let opened = OpenOptions::new().write(true).custom_flags(flags.bits()).open(file);
+    let opened = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::ENXIO as i32 => io::Error::other("nobody reads this pipe"),
+        _ => error,
+    })?;
+    // The report is written as fast as it is read.
+    fcntl(&opened, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(opened)
 }
 
 fn folder(file: &Path) -> &Path {
@@ -260,6 +283,8 @@ fn temporary(folder: &File) -> io::Result<tempfile::NamedTempFile> {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
     use quick_xml::events::Event;
     use vmtest_vm::verdict::Failure;
 
@@ -279,6 +304,27 @@ mod tests {
             "nothing but the report is left"
         );
         text
+    }
+
+    // F2
+    #[test]
+    fn a_link_to_a_pipe_is_replaced_and_the_pipe_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let [pipe, link] = ["pipe", "junit.xml"].map(|name| folder.path().join(name));
+        mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        testing::report(vec![passing("t", b"")], JUnit::create(&link, vec![None]).unwrap());
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    }
+
+    // H6
+    #[test]
+    fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        let refused = JUnit::create(&pipe, vec![None]).err().unwrap();
+        assert_eq!(refused.to_string(), "nobody reads this pipe");
     }
 
     /// Reads every node and every attribute, and gives back the text of `element`.
