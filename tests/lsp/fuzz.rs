@@ -66,7 +66,7 @@ const PIECES: [&str; 24] = [
 /// Tries inputs on one server for all; after a failure on a new one.
 fn on_a_server(fuzzer: Fuzzer, start: fn() -> Client, say: impl Fn(&mut Client, &[u8])) {
     let mut server = None;
-    fuzzer.one_of(3).run(|input| {
+    fuzzer.run(|input| {
         let mut client: Client = server.take().unwrap_or_else(start);
         say(&mut client, input);
         answers(&mut client, input);
@@ -96,7 +96,7 @@ fn any_bodies_neither_hang_nor_end_the_server() {
 // L2
 #[test]
 fn any_disorder_of_messages_neither_hang_nor_end_the_server() {
-    Fuzzer::new("lsp-sessions").one_of(3).run(|input| {
+    Fuzzer::new("lsp-sessions").run(|input| {
         let mut choices = Choices::new(input);
         let mut client = Client::start();
         let mut session = session();

@@ -263,8 +263,11 @@ mod tests {
             }
         })
         .await;
-        assert_eq!(verdicts[0], Verdict::Passed);
-        assert!(verdicts[1..].iter().all(|verdict| *verdict == Verdict::Cancelled), "{verdicts:?}");
+        // Of the two that start at once either may be the first.
+        let passed: Vec<_> = (0..COUNT).filter(|index| verdicts[*index] == Verdict::Passed).collect();
+        assert!(passed == [0] || passed == [1], "{verdicts:?}");
+        let cancelled = verdicts.iter().filter(|verdict| **verdict == Verdict::Cancelled).count();
+        assert_eq!(cancelled, COUNT - 1, "{verdicts:?}");
         finished.sort_unstable();
         assert_eq!(finished, (0..COUNT).collect::<Vec<_>>());
     }

@@ -44,7 +44,6 @@ pub struct Fuzzer {
     pieces: Vec<Vec<u8>>,
     longest: usize,
     memory: usize,
-    share: u32,
 }
 
 /// What is wrong with an input.
@@ -68,7 +67,7 @@ impl std::fmt::Display for Fault {
 impl Fuzzer {
     /// A fuzzer whose corpus is the folder of this name.
     pub fn new(name: &'static str) -> Self {
-        Self { name, seeds: Vec::new(), pieces: Vec::new(), longest: 16 << 10, memory: 64 << 20, share: 1 }
+        Self { name, seeds: Vec::new(), pieces: Vec::new(), longest: 16 << 10, memory: 64 << 20 }
     }
 
     /// One more good input to start from, beside those in the corpus.
@@ -99,13 +98,6 @@ impl Fuzzer {
         self
     }
 
-    /// This fuzzer is one of so many that share the time of one.
-    #[must_use]
-    pub fn one_of(mut self, share: u32) -> Self {
-        self.share = share;
-        self
-    }
-
     /// Tries the corpus, then new inputs until the time is up. `check` panics where an input breaks the promise.
     pub fn run(self, mut check: impl FnMut(&[u8])) {
         let test = std::thread::current().name().unwrap_or_default().to_owned();
@@ -113,7 +105,7 @@ impl Fuzzer {
             test.contains("::any_"),
             "{test}: a fuzzer's name begins with `any_`, by which `make fuzz` finds it"
         );
-        let time = number("VMTEST_FUZZ_SECONDS").map_or(TIME, Duration::from_secs) / self.share;
+        let time = number("VMTEST_FUZZ_SECONDS").map_or(TIME, Duration::from_secs);
         let random = Random::new(number("VMTEST_FUZZ_SEED").unwrap_or(SEED)).apart(self.name);
         let corpus = Corpus::open(self.name);
         let mut watch = Watch::new(&corpus);

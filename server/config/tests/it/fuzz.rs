@@ -141,7 +141,7 @@ fn any_settings_and_options_are_taken_or_refused_with_places_that_are_theirs() {
         let length = choices.below(40);
         String::from_utf8_lossy(choices.bytes(length)).into_owned()
     };
-    Fuzzer::new("settings").pieces(PIECES).one_of(2).run(|input| {
+    Fuzzer::new("settings").pieces(PIECES).run(|input| {
         let mut choices = Choices::new(input);
         let count = 1 + choices.below(4);
         let assignments: Vec<_> =

@@ -231,7 +231,6 @@ fn any_script_has_findings_and_cures_that_lie_in_it() {
         .seed("cat <<EOF\nhello\nEOF\nset -e\n./a | tee x\n")
         .seed("bash -c \"x=1; echo $x\"\nif ./a; then ./b; fi\n")
         .pieces(pieces)
-        .one_of(2)
         .run(|bytes| {
             let script = String::from_utf8_lossy(bytes);
             for finding in lint(&script) {

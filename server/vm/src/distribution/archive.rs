@@ -326,13 +326,11 @@ mod tests {
     fn any_bytes_are_unpacked_as_an_archive_within_the_limits() {
         let good = [file("boot/vmlinuz", b"kernel"), link("lib/modules/6.1/l", "x")].concat();
         let many: Vec<u8> = (0..9).flat_map(|n| file(&format!("boot/{n}"), b"")).collect();
-        Fuzzer::new("tar").seed(good).seed(many).pieces(["ustar  \0", "boot/", "../"]).one_of(4).run(
-            |bytes| {
-                let (said, found) = unpacked(&[bytes.to_vec()], 5, 20_000);
-                assert!(found.len() <= 5 && found.iter().all(|path| path.starts_with("root/")), "{found:?}");
-                assert!(said.is_err() || said.is_ok_and(|bytes| bytes <= 20_000));
-            },
-        );
+        Fuzzer::new("tar").seed(good).seed(many).pieces(["ustar  \0", "boot/", "../"]).run(|bytes| {
+            let (said, found) = unpacked(&[bytes.to_vec()], 5, 20_000);
+            assert!(found.len() <= 5 && found.iter().all(|path| path.starts_with("root/")), "{found:?}");
+            assert!(said.is_err() || said.is_ok_and(|bytes| bytes <= 20_000));
+        });
     }
 
     // N2

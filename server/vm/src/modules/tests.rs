@@ -370,7 +370,7 @@ fn any_dependencies_end_in_an_order_in_which_they_can_be_loaded() {
         let count = choices.below(4);
         (0..count).map(|_| *choices.of_all(&MADE_UP)).collect::<Vec<_>>().join(between)
     };
-    Fuzzer::new("modules").one_of(2).run(|input| {
+    Fuzzer::new("modules").run(|input| {
         let mut choices = Choices::new(input);
         let modules: Vec<_> = MADE_UP
             .iter()
@@ -408,7 +408,7 @@ fn any_list_of_modules_names_files_inside_the_tree_only() {
     }
     let pieces =
         ["fs/a.ko\n", "fs/a.o\n", "kernel/", "../outside.o\n", "/", "..", "b.o", "\n", "\r", ".ko", "\0"];
-    Fuzzer::new("module-lists").seed("kernel/fs/a.ko\nb.o\n").pieces(pieces).one_of(4).run(|text| {
+    Fuzzer::new("module-lists").seed("kernel/fs/a.ko\nb.o\n").pieces(pieces).run(|text| {
         let tree = dir.path().join("tree");
         fs::write(tree.join("modules.order"), text).unwrap();
         fs::write(tree.join("modules.builtin"), text).unwrap();
