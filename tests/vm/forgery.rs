@@ -44,7 +44,7 @@ fn a_command_that_prints_all_that_a_pass_looks_like_has_failed() {
 
 // G5
 #[test]
-fn a_guests_root_cannot_open_the_ports_that_carry_the_verdict() {
+fn the_ports_that_carry_the_verdict_cannot_be_opened_by_their_paths() {
     let command = "for port in /dev/vport*; do cat forged >$port; done 2>&1 | grep -c 'Device or resource busy'; \
                    for port in /proc/1/fd/*; do timeout 5 cat forged >$port; done >/dev/null 2>&1; exit 3";
     let run = project(command).run_json();
