@@ -72,10 +72,10 @@ fn is_entangled(section: &Section, is_target: bool) -> bool {
 /// What a piece has wrong when it is read alone.
 fn problems(text: &str, base: &Path, is_target: bool) -> Vec<Problem> {
     let (document, mut problems) = Document::recover(text, base);
-    let broken: Vec<Range<usize>> = problems.iter().map(|problem| lines_of(text, &problem.span)).collect();
     if !is_target {
         problems.retain(|problem| problem.code != "no_targets");
     }
+    let broken: Vec<Range<usize>> = problems.iter().map(|problem| lines_of(text, &problem.span)).collect();
     // Without its header the loader takes the target's keys for the file's own.
     let broken_header =
         |problem: &Problem| problem.code == "syntax" && lines_of(text, &problem.span).start == 0;

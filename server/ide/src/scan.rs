@@ -30,10 +30,15 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// Whether the strings without an end are at the same places, counted from the start.
+    /// Whether the strings without an end are at the same places, counted from the start. What follows the piece decides where
+    /// the last of them ends.
     pub(crate) fn same_strings(&self, other: &Self) -> bool {
-        let own = self.open_strings.iter().map(|open| open.start - self.range.start);
-        own.eq(other.open_strings.iter().map(|open| open.start - other.range.start))
+        self.strings_within().eq(other.strings_within())
+    }
+
+    fn strings_within(&self) -> impl Iterator<Item = Range<usize>> {
+        let start = self.range.start;
+        self.open_strings.iter().map(move |open| open.start - start..open.end - start)
     }
 
     /// Its text for the parser, where strings without an end are digits. None where it nests too deeply, or something
