@@ -6,6 +6,9 @@ local M = {}
 ---@type string?
 local last
 
+--- How often the user has asked for something, and the number of the question that the last run answers.
+local asked, last_order = 0, 0
+
 ---@class vmtest.LastRun
 ---@field names? string[] its targets, all when there are none; by name, because places change when the file is edited
 ---@field due boolean whether it is about to be repeated
@@ -38,8 +41,10 @@ function M.project()
 end
 
 ---@param path? string
----@param done fun(path: string, client: vim.lsp.Client, buf: integer)
+---@param done fun(path: string, client: vim.lsp.Client, buf: integer, asked: integer)
 local function with_project(path, done)
+  asked = asked + 1
+  local order = asked
   path = path or M.project()
   if not path then
     return client().say('there is no vmtest.toml here', vim.log.levels.ERROR)
@@ -49,7 +54,7 @@ local function with_project(path, done)
     return vim.notify(missing, vim.log.levels.ERROR)
   end
   client().ensure(path, function(running, buf)
-    done(path, running, buf)
+    done(path, running, buf, order)
   end)
 end
 
@@ -112,8 +117,9 @@ end
 ---@param path string
 ---@param running vim.lsp.Client
 ---@param buf integer
+---@param order integer when the user asked for it, among all that was asked for
 ---@param targets? (string|{name: string, index: integer})[]
-local function start(path, running, buf, targets)
+local function start(path, running, buf, order, targets)
   require('vmtest.trust').ensure(path, function()
     local settings = { vmtest = require('vmtest.config').for_server() }
     client().notify(running, 'workspace/didChangeConfiguration', { settings = settings })
@@ -122,7 +128,11 @@ local function start(path, running, buf, targets)
         and vim.tbl_map(function(target)
           return type(target) == 'table' and target.name or target
         end, targets)
-      last, last_of[path] = path, { names = names, due = false }
+      last_of[path] = { names = names, due = false }
+      -- One server may answer later than another that was asked after it.
+      if order > last_order then
+        last, last_order = path, order
+      end
       watch_saves()
     end)
   end)
@@ -132,16 +142,16 @@ end
 ---@param path? string a vmtest.toml; the current project's when it is missing
 ---@param targets? (string|{name: string, index: integer})[]
 function M.run(path, targets)
-  with_project(path, function(found, running, buf)
-    start(found, running, buf, targets)
+  with_project(path, function(found, running, buf, order)
+    start(found, running, buf, order, targets)
   end)
 end
 
 --- Runs the target under the cursor; one that the user picks, where there is none.
 function M.run_here()
-  with_project(nil, function(path, running, buf)
+  with_project(nil, function(path, running, buf, order)
     pick(running, buf, false, function(target)
-      start(path, running, buf, { { name = target.name, index = target.index } })
+      start(path, running, buf, order, { { name = target.name, index = target.index } })
     end)
   end)
 end
