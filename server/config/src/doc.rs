@@ -184,6 +184,8 @@ A file that the original accepts runs here with the same meaning, with these exc
 * **What could never have worked is an error before anything boots:** a `memory` that is no size, zero or less than
   32M, `num_cpus = 0`, an empty `rootfs`, `bios` or `host_path`, a `kernel_args` with an open quote, a NUL character
   anywhere, a mount on `/`, over `/mnt/vmtest` or inside `/proc`, `/sys` or `/dev`, two mounts on one place.
+* **A writable mount does not lead through the project and out of it** by a symbolic link, nor does a `rootfs` with `rw`: a
+  guest that ran before may have put the link there. Name the directory itself.
 * **A line break inside `kernel_args` is an error.** Line breaks around it are dropped, so triple-quoted text works.
 * **Files larger than 1 MiB, or nested deeper than 128 levels, are refused.** Reading them could exhaust the stack.
 
