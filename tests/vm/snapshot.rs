@@ -7,6 +7,7 @@ mod streams;
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -221,7 +222,12 @@ fn a_state_that_qemu_refuses_is_said_and_the_kernel_boots_instead() {
     }
     fs::hard_link(&memory, memory.with_file_name(key(&memory).replace(&key(&two), &key(&one)) + ".memory"))
         .unwrap();
-    fs::write(&one, [renamed.as_bytes(), &forged[header..]].concat()).unwrap();
+    // The second name has changed the file, and the forger knows it.
+    let (magic, words) = renamed.split_once(' ').unwrap();
+    let mut words: serde_json::Value = serde_json::from_str(words).unwrap();
+    let data = fs::metadata(&memory).unwrap();
+    words["memory"]["identity"]["changed"] = serde_json::json!([data.ctime(), data.ctime_nsec()]);
+    fs::write(&one, [format!("{magic} {words}").as_bytes(), &forged[header..]].concat()).unwrap();
 
     let run = other_machine();
     run.check(cold_because(&run).contains("the snapshot could not be used"), "it does not say so");
