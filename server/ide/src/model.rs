@@ -349,6 +349,10 @@ impl Reader<'_> {
 
     fn header(&self, node: &SyntaxNode) -> Header {
         let mut range = self.trimmed(node);
+        // The parser sees blanks between brackets and name before both.
+        let line = self.text[..range.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let indent = self.text[line..].find('[').unwrap_or_default();
+        range.start = range.start.min(line + indent);
         // Where a part of it is missing, the parser looks for that on the lines below, and takes what is another's.
         if let Some(length) = self.text[range.clone()].find(['\n', '\r']) {
             range.end = range.start + length;

@@ -51,10 +51,13 @@ impl Piece {
             return None;
         }
         let own = text.get(self.range.clone())?;
-        if self.open_strings.is_empty() && self.blanks.is_empty() {
+        let blanks = blanks_in_header(own);
+        if self.open_strings.is_empty() && self.blanks.is_empty() && blanks.is_empty() {
             return Some(Cow::Borrowed(own));
         }
         let mut masked = own.as_bytes().to_vec();
+        // taplo (0.14) takes blanks there for a mistake, and before the brackets for what they are.
+        masked[blanks.start.saturating_sub(2)..blanks.end].rotate_right(blanks.len());
         for (ranges, mask) in [(&self.open_strings, b'1'), (&self.blanks, b' ')] {
             for range in ranges {
                 masked[range.start - self.range.start..range.end - self.range.start].fill(mask);
@@ -270,6 +273,14 @@ fn is_target_header(line: &str) -> bool {
         let rest = rest.trim_start_matches([' ', '\t']);
         rest.is_empty() || rest.starts_with([']', '\n', '\r', '#'])
     })
+}
+
+/// The blanks between the brackets and the name of a target's header.
+fn blanks_in_header(piece: &str) -> Range<usize> {
+    let line = piece.trim_start_matches([' ', '\t']);
+    let Some(name) = line.strip_prefix("[[").filter(|_| is_target_header(piece)) else { return 0..0 };
+    let end = piece.len() - name.trim_start_matches([' ', '\t']).len();
+    piece.len() - name.len()..end
 }
 
 #[cfg(test)]

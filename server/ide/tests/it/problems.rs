@@ -147,6 +147,16 @@ fn a_byte_order_mark_and_carriage_returns_change_nothing() {
 }
 
 #[test]
+fn blanks_in_a_header_change_nothing() {
+    for header in ["[[ target]]", "[[\ttarget ]]", "  [[  target]] # one", "[[ 'target' ]]"] {
+        let text = GOOD.replacen("[[target]]", header, 1);
+        assert_eq!(analysis(&text).problems(), [], "{header}");
+        let names = |text: &str| analysis(text).targets().into_iter().map(|target| target.name);
+        assert!(names(&text).eq(names(GOOD)), "{header}");
+    }
+}
+
+#[test]
 fn an_unknown_key_on_the_first_line_is_said_as_on_any_other() {
     check(
         &format!("one = 1\ntwo = 2\n{GOOD}"),
@@ -179,7 +189,9 @@ fn agree(text: &str, name: &str) {
     let analysis = Analysis::new(text, Path::new(BASE));
     let problems = analysis.problems();
     assert_eq!(problems.iter().any(Problem::is_error), loaded.is_err(), "{name}: {problems:?}");
-    if let Ok(loaded) = loaded {
+    // A target with a longer word than this is not read by the tolerant reader, whose parser recurses over it.
+    let is_read = text.split([' ', '\t', '\r', '\n', '"', '\'']).all(|word| word.len() <= 2 << 10);
+    if let (Ok(loaded), true) = (loaded, is_read) {
         let strict: Vec<_> = loaded.targets.iter().map(|resolved| resolved.target.name.as_str()).collect();
         let tolerant = analysis.targets();
         let mut tolerant: Vec<_> = tolerant.iter().map(|target| target.name.as_str()).collect();
