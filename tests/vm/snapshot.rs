@@ -169,6 +169,23 @@ fn a_shell_in_a_resumed_guest_reads_what_was_typed_and_nothing_before_it() {
     run.check(!console.contains("Linux version"), "it was not resumed");
 }
 
+/// The run that keeps the guest has its input from the start, while the ports are there and the guest is not yet kept.
+// S6
+#[test]
+fn what_was_typed_before_a_guest_was_kept_is_not_what_the_next_one_reads() {
+    let project = Project::new("").without_snapshots();
+    let shell = |typed: &str| {
+        let shell = project.vmtest(["--log-dir", "logs", "-k", "{stable}", "-"]).leaves(["logs"]);
+        shell.stdin(typed).run()
+    };
+    shell("echo first\nexit 4\n").expect_status(4).expect_line("first");
+    let next = shell("exit 5\n");
+    next.expect_status(5);
+    next.check(!next.text().contains("first"), "it has what the other run typed");
+    let console = project.read("logs/01-vmlinuz.console.log");
+    next.check(!console.contains("Linux version"), "it was not resumed");
+}
+
 // S1
 #[test]
 fn several_runs_at_once_on_an_empty_cache_all_pass_and_keep_one_guest() {

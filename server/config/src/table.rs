@@ -189,7 +189,8 @@ pub const KEYS: &[Key] = &[
         aliases: &["qemu", "qemu_binary", "qemu_path"],
         example: "\"qemu-kvm\"",
         doc: "The program to start in place of `qemu-system-<arch>`. A name is looked up in `PATH`; one with a \
-              `/` in it is a path, and a relative path starts at the directory of vmtest.toml.",
+              `/` in it is a path, and a relative path starts at the directory of vmtest.toml. \
+              A wrapper should become QEMU (`exec`): when vmtest is killed by SIGKILL, a QEMU that is its child goes on.",
         ..PLAIN
     },
     Key {
