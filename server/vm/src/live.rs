@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::agent_client::AgentClient;
-use crate::clock::{awake, within};
+use crate::clock::within;
 use crate::console::{Alarms, BugKind, Console, ConsoleEvent, Heard};
 use crate::decide::Report;
 use crate::event::{EventKind, OutputStream};
@@ -332,10 +332,8 @@ impl Live {
             tokio::try_join!(read, migrated)?;
             Ok(memory)
         };
-        let saved = tokio::select! {
-            saved = save => saved,
-            () = awake(MIGRATION) => Err(ParkError::Failed(io::ErrorKind::TimedOut.into())),
-        };
+        let saved = within(MIGRATION, save).await;
+        let saved = saved.unwrap_or_else(|| Err(ParkError::Failed(io::ErrorKind::TimedOut.into())));
         // Whatever it would still do with the ports would be seen in its memory.
         self.process.kill().await;
         (saved.map(|memory| SavedState { bytes: state, memory }), self.report(Some(events)).await)
