@@ -156,34 +156,38 @@ fn what_a_resumed_guest_did_is_gone_with_it() {
     .expect_guest_text("clean\n");
 }
 
+/// A shell that has its input from the start.
+fn shell(project: &Project, typed: &str) -> Outcome {
+    let shell = project.vmtest(["--log-dir", "logs", "-k", "{stable}", "-"]).leaves(["logs"]);
+    shell.stdin(typed).run()
+}
+
+/// The same in a guest that was kept.
+#[track_caller]
+fn resumed_shell(project: &Project, typed: &str) -> Outcome {
+    let run = shell(project, typed);
+    let console = project.read("logs/01-vmlinuz.console.log");
+    run.check(!console.contains("Linux version"), "it was not resumed");
+    run
+}
+
 /// What was in a port when the guest was parked would come out of it here, before what was typed.
 // S6
 #[test]
 fn a_shell_in_a_resumed_guest_reads_what_was_typed_and_nothing_before_it() {
     LazyLock::force(&SHARED);
-    let project = Project::new("");
-    let shell = project.vmtest(["--log-dir", "logs", "-k", "{stable}", "-"]).leaves(["logs"]);
-    let run = shell.stdin("echo first\nexit 5\n").run();
-    run.expect_status(5).expect_line("first");
-    let console = project.read("logs/01-vmlinuz.console.log");
-    run.check(!console.contains("Linux version"), "it was not resumed");
+    resumed_shell(&Project::new(""), "echo first\nexit 5\n").expect_status(5).expect_line("first");
 }
 
-/// The run that keeps the guest has its input from the start, while the ports are there and the guest is not yet kept.
+/// The run that keeps the guest has its input while the ports are there and the guest is not yet kept.
 // S6
 #[test]
 fn what_was_typed_before_a_guest_was_kept_is_not_what_the_next_one_reads() {
     let project = Project::new("").without_snapshots();
-    let shell = |typed: &str| {
-        let shell = project.vmtest(["--log-dir", "logs", "-k", "{stable}", "-"]).leaves(["logs"]);
-        shell.stdin(typed).run()
-    };
-    shell("echo first\nexit 4\n").expect_status(4).expect_line("first");
-    let next = shell("exit 5\n");
+    shell(&project, "echo first\nexit 4\n").expect_status(4).expect_line("first");
+    let next = resumed_shell(&project, "exit 5\n");
     next.expect_status(5);
     next.check(!next.text().contains("first"), "it has what the other run typed");
-    let console = project.read("logs/01-vmlinuz.console.log");
-    next.check(!console.contains("Linux version"), "it was not resumed");
 }
 
 // S1
