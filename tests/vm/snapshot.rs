@@ -315,6 +315,17 @@ fn a_resumed_guest_is_stopped_like_any_other() {
     run.check(run.elapsed < Duration::from_secs(60), "it took too long");
 }
 
+// G2
+#[test]
+fn a_command_that_takes_its_resumed_guest_down_at_once_does_not_run_again() {
+    let project = kept();
+    project.write("down.toml", &target("t", "", "echo ran >>runs; echo b >/proc/sysrq-trigger; sleep 1000"));
+    let run = project.vmtest(["-c", "down.toml", "--format", "json"]).leaves(["runs"]).run();
+    run.expect_status(69).expect_verdict("lost");
+    run.check(start(&run) == "snapshot", "it was not resumed");
+    assert_eq!(project.read("runs"), "ran\n");
+}
+
 #[test]
 fn a_resumed_guest_whose_set_up_fails_says_why_and_leaves_the_kept_one_alone() {
     let project = kept();

@@ -60,7 +60,7 @@ fn carry_out(
     // The last thing before the command: from here on PID 1's own files are out of reach.
     let tainted = setup::open_tainted()?;
     root::enter(job, shares.overlay)?;
-    Pump::start(job, shares, tainted)?.run(stream, input, children)
+    Pump::start(job, shares, tainted, stream)?.run(stream, input, children)
 }
 
 /// Says why on the console, which is all that certainly works, and ends the machine.

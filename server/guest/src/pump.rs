@@ -63,7 +63,7 @@ struct Sink {
 
 impl Pump {
     /// Starts the session.
-    pub(crate) fn start(job: &Job, shares: Shares, mut tainted: File) -> Result<Self> {
+    pub(crate) fn start(job: &Job, shares: Shares, mut tainted: File, stream: &mut Stream) -> Result<Self> {
         let (status, status_writer) = nix::unistd::pipe().saying("cannot make a pipe")?;
         // The session inherits its end; PID 1 has one thread, so nothing else can be started in between.
         fcntl(&status, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).saying("cannot mark a pipe")?;
@@ -107,6 +107,8 @@ impl Pump {
             }
         };
         let tainted_before = read_number(&mut tainted);
+        // The host has it when this returns, so a command that takes the machine down at once is not taken for one that never ran.
+        stream.send(&Frame::Starting)?;
         let child = command.spawn().saying("cannot start the session")?;
         Ok(Self {
             pid: Pid::from_raw(child.id() as i32),

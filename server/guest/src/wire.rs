@@ -180,6 +180,8 @@ pub enum ExitStatus {
 pub enum Frame {
     /// The init lives; the text says what it does.
     Alive(String),
+    /// The command's first process is started next: what the user wrote may have run when nothing comes after this.
+    Starting,
     /// The command's first process runs.
     Started,
     /// The command wrote to its standard output, or to its terminal.
@@ -291,6 +293,7 @@ impl Message for Frame {
             Self::Notice(text) => (5, text.clone().into_bytes()),
             Self::Exit(exit) => (6, postcard::to_allocvec(exit).unwrap_or_default()),
             Self::Failed(text) => (7, text.clone().into_bytes()),
+            Self::Starting => (8, Vec::new()),
         }
     }
 
@@ -304,6 +307,7 @@ impl Message for Frame {
             5 => Self::Notice(text()),
             6 => Self::Exit(postcard::from_bytes(payload).ok()?),
             7 => Self::Failed(text()),
+            8 if payload.is_empty() => Self::Starting,
             _ => return None,
         })
     }
@@ -352,6 +356,7 @@ mod tests {
     fn frames() -> Vec<Frame> {
         vec![
             Frame::Alive("modules".into()),
+            Frame::Starting,
             Frame::Started,
             Frame::Stdout(b"a\xff\0\n".to_vec()),
             Frame::Stderr(Vec::new()),

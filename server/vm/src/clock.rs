@@ -59,10 +59,6 @@ impl Clock {
         };
     }
 
-    pub(crate) fn has_command_begun(&self) -> bool {
-        self.command_started.is_some()
-    }
-
     /// Ends when the present limit is over; never where there is none.
     pub(crate) async fn expired(&mut self) {
         self.running.as_mut().await;

@@ -77,6 +77,8 @@ pub(crate) struct Report {
     pub(crate) qemu_stderr: Vec<String>,
     /// QEMU's reason for leaving (`ShutdownCause`).
     pub(crate) shutdown: Option<String>,
+    /// Whether something of the user's may have run in the guest.
+    pub(crate) may_have_run: bool,
 }
 
 const DISK_FAILED: &str = "the host did not take what the guest wrote to its disk";

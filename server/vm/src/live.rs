@@ -64,6 +64,8 @@ pub(crate) struct Live {
     monitor: Option<Monitor>,
     /// Why QEMU leaves, as it says.
     pub(crate) shutdown: Option<String>,
+    /// Whether something of the user's may have run in the guest.
+    pub(crate) may_have_run: bool,
     parked: Option<Parked>,
 }
 
@@ -306,6 +308,7 @@ impl Live {
             monitor_socket: Some(monitor),
             monitor: None,
             shutdown: None,
+            may_have_run: false,
             parked,
         })
     }
@@ -428,6 +431,9 @@ impl Live {
         for task in self.stream_tasks.drain(..) {
             let _ = task.await;
         }
+        while let Ok(word) = self.control.try_recv() {
+            self.may_have_run |= word == Control::Starting;
+        }
         if let Some(mut events) = monitor_events {
             while let Ok(event) = events.try_recv() {
                 if let MonitorEvent::Shutdown(reason) = event {
@@ -446,6 +452,7 @@ impl Live {
             cause: console.likely_cause().map(str::to_owned),
             qemu_stderr: self.process.stderr(),
             shutdown: self.shutdown.take(),
+            may_have_run: self.may_have_run,
         }
     }
 }

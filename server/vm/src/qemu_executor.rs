@@ -38,6 +38,7 @@ use crate::qemu::monitor::MonitorEvent;
 use crate::qemu::process::{self, Process};
 use crate::snapshot::Snapshots;
 use crate::sources::{self, Sources};
+use crate::stream::Control;
 use crate::typing::Typing;
 use crate::verdict::Verdict;
 use crate::virtiofsd;
@@ -165,8 +166,6 @@ struct Indexes {
 /// What is known of a guest that was up, when its machine is gone.
 struct Ran {
     end: RunEnd,
-    /// Whether its command had begun.
-    began: bool,
     report: Report,
 }
 
@@ -205,15 +204,15 @@ impl Run<'_> {
         // By a job for our guest init, which carries the clock and fresh random bytes and so is written only now; in an image by its
         // own agent. The command's own time starts when the guest says that it runs; set-up belongs to the boot's limit.
         let mut ran = self.run_to_end(&prepared, booted).await;
-        // A guest that was resumed, and came to grief before its command began without a word of its kernel, boots instead.
+        // A guest that was resumed, and came to grief before its command could run, without a word of its kernel, boots instead.
         if let Some(suspect) = self.boots_after(&ran).await {
             let booted = self.get_up(&mut prepared).await?;
             let resumed = std::mem::replace(&mut ran, self.run_to_end(&prepared, booted).await);
-            if ran.began {
+            if ran.report.may_have_run {
                 suspect.convict(&resumed.end.to_string());
             }
         }
-        let Ran { end, report, .. } = ran;
+        let Ran { end, report } = ran;
         let verdict = decide::verdict(&end, &report, self.target.fail_on_kernel_bug);
         let lost_writes = match end {
             RunEnd::Ended(exit) => lost_writes(&exit),
@@ -290,18 +289,18 @@ impl Run<'_> {
     /// Runs the command in a guest that is up, and ends the machine.
     async fn run_to_end(&mut self, prepared: &Prepared, booted: Booted) -> Ran {
         let Booted { mut live, mut monitor } = booted;
-        let (end, began) = self.run_command(prepared, &mut live, &mut monitor).await;
+        let end = self.run_command(prepared, &mut live, &mut monitor).await;
         // The console is read to its end before the verdict: a panic may be its last words.
-        Ran { end, began, report: live.end(Some(monitor)).await }
+        Ran { end, report: live.end(Some(monitor)).await }
     }
 
-    /// Has the command run and waits for its end, whatever it may be; whether the command had begun.
+    /// Has the command run and waits for its end, whatever it may be.
     async fn run_command(
         &mut self,
         prepared: &Prepared,
         live: &mut Live,
         monitor: &mut mpsc::UnboundedReceiver<MonitorEvent>,
-    ) -> (RunEnd, bool) {
+    ) -> RunEnd {
         if self.target.command != Command::Interactive {
             self.io.terminal = None;
         }
@@ -315,11 +314,11 @@ impl Run<'_> {
         let mut clock = Clock::new(setup_limit, limits.command);
         let errand = match Errand::new(self.target, prepared, live.guest.take(), attached) {
             Ok(errand) => errand,
-            Err(error) => return (RunEnd::SetupFailed(format!("cannot prepare the job: {error}")), false),
+            Err(error) => return RunEnd::SetupFailed(format!("cannot prepare the job: {error}")),
         };
         let mut typing = None;
         let end = {
-            let Live { process, agent, control, alarms, inputs, shutdown, .. } = live;
+            let Live { process, agent, control, alarms, inputs, shutdown, may_have_run, .. } = live;
             let agent: &AgentClient = agent;
             let cancel = &self.io.cancel;
             let errand = errand.run(agent).fuse();
@@ -336,7 +335,10 @@ impl Run<'_> {
                     biased;
                     () = cancel.cancelled() => Sign::Stop,
                     word = control.recv() => match word {
-                        Some(word) => Sign::Command(word),
+                        Some(word) => {
+                            *may_have_run |= word == Control::Starting;
+                            Sign::Command(word)
+                        }
                         None => lost(process, &io::Error::other("its stream ended, and QEMU goes on")).await,
                     },
                     Err(error) = &mut errand => match error {
@@ -374,7 +376,7 @@ impl Run<'_> {
         };
         drop(typing);
         clock.stop(&mut self.durations);
-        (end, clock.has_command_begun())
+        end
     }
 }
 

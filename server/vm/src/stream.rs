@@ -13,6 +13,8 @@ use crate::event::{EventKind, Output, OutputStream};
 /// What the guest init says about the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Control {
+    /// Its first process is started next.
+    Starting,
     /// Its first process runs.
     Started,
     /// It ended, and all its output has been passed on.
@@ -63,6 +65,10 @@ pub(crate) async fn pump(
                 Frame::Notice(message) => Some(EventKind::Notice { message }),
                 Frame::Alive(stage) => {
                     tracing::debug!(stage, "the guest init lives");
+                    None
+                }
+                Frame::Starting => {
+                    let _ = control.send(Control::Starting);
                     None
                 }
                 // Each would give the command its time anew.
@@ -281,6 +287,14 @@ mod tests {
     async fn a_stream_of_nonsense_is_a_failure_of_the_run() {
         let (_, controls) = events_of(vec![77, 1, 0, 0, 0, 0]).await;
         assert!(matches!(&controls[..], [Control::Failed(_)]));
+    }
+
+    #[tokio::test]
+    async fn that_a_command_may_have_run_is_known_before_it_is_seen_to_run() {
+        let (events, controls) = events_of(to_bytes(&Frame::Starting)).await;
+        assert_eq!(controls, [Control::Starting]);
+        // Its time and its output begin later.
+        assert!(events.is_empty(), "{events:?}");
     }
 
     // G5

@@ -330,6 +330,7 @@ impl FakeQemu {
     }
 
     fn run_command(&self) {
+        self.send(&Frame::Starting);
         self.send(&Frame::Started);
         self.send(&Frame::Stdout(b"begun\n".to_vec()));
         self.die_at(Phase::Command);

@@ -76,6 +76,7 @@ pub(crate) fn while_running(sign: Sign, limit_over: RunEnd) -> Step<RunEnd> {
         Sign::Console(alarms) if alarms.panics > 0 || alarms.halts > 0 => return Step::Ask,
         // Why QEMU leaves is known when it has left; and a command need not say anything, for as long as it may run.
         Sign::Monitor(MonitorEvent::Stopped | MonitorEvent::Shutdown(_) | MonitorEvent::Migrated(_))
+        | Sign::Command(Control::Starting)
         | Sign::Console(_)
         | Sign::Answered
         | Sign::AcceleratorFailed
@@ -84,10 +85,10 @@ pub(crate) fn while_running(sign: Sign, limit_over: RunEnd) -> Step<RunEnd> {
     })
 }
 
-/// Whether a guest that was resumed has to boot instead. Nothing of the user's has run before its command began.
-pub(crate) fn was_resumed_in_vain(end: &RunEnd, began: bool) -> bool {
+/// Whether a guest that was resumed has to boot instead. What the user wrote never runs twice.
+pub(crate) fn was_resumed_in_vain(end: &RunEnd, may_have_run: bool) -> bool {
     match end {
-        RunEnd::SetupTimedOut(_) | RunEnd::Died(_) | RunEnd::Unreachable(_) => !began,
+        RunEnd::SetupTimedOut(_) | RunEnd::Died(_) | RunEnd::Unreachable(_) => !may_have_run,
         // What the guest init says is about the target, and would be said again.
         RunEnd::SetupFailed(_)
         | RunEnd::Ended(_)

@@ -317,11 +317,11 @@ impl Run<'_> {
         }
     }
 
-    /// What a guest was resumed from that came to its end before its command began: it may be at fault, so another boots.
+    /// What a guest was resumed from that came to its end before its command could run: it may be at fault, so another boots.
     pub(super) async fn boots_after(&mut self, ran: &Ran) -> Option<Suspect> {
-        let Ran { end, began, report } = ran;
-        if !self.keeping.is_resumed() || !report.bugs.is_empty() || !decide::was_resumed_in_vain(end, *began)
-        {
+        let Ran { end, report } = ran;
+        let in_vain = decide::was_resumed_in_vain(end, report.may_have_run);
+        if !self.keeping.is_resumed() || !report.bugs.is_empty() || !in_vain {
             return None;
         }
         // One that this run has kept has its name then, by which it can be found.
