@@ -126,6 +126,12 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
     {
         return Verdict::KernelBug { title: words.to_owned() };
     }
+    // Also of a QEMU that has let go of its connections and not yet ended, which takes a loaded host a while.
+    if matches!(end, RunEnd::Died(_) | RunEnd::Unreachable(_))
+        && let Some(reason) = why_it_left(report)
+    {
+        return Verdict::Lost(report.failure(reason.to_owned(), None));
+    }
     match end {
         RunEnd::Ended(exit) => match exit.status {
             ExitStatus::Code(0) => Verdict::Passed,
@@ -139,13 +145,9 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
             Some("set `boot_timeout` if the machine is only slow"),
         )),
         RunEnd::Died(how) => {
-            let reason = match report.shutdown.as_deref() {
-                Some("guest-reset") => RESTARTED.to_owned(),
-                Some("guest-shutdown") => "the guest powered itself off before the command ended".to_owned(),
-                _ => match report.bugs.first() {
-                    Some(bug) => format!("the guest died: {}", bug.title),
-                    None => format!("QEMU ended before the command did ({how})"),
-                },
+            let reason = match report.bugs.first() {
+                Some(bug) => format!("the guest died: {}", bug.title),
+                None => format!("QEMU ended before the command did ({how})"),
             };
             Verdict::Lost(report.failure(reason, None))
         }
@@ -164,6 +166,15 @@ pub(crate) fn verdict(end: &RunEnd, report: &Report, fail_on_kernel_bug: bool) -
             Verdict::Lost(report.failure(format!("{DISK_FAILED}: {why}"), Some(MORE_SPACE)))
         }
         RunEnd::Cancelled => Verdict::Cancelled,
+    }
+}
+
+/// What the guest itself did to end its machine, as QEMU says.
+fn why_it_left(report: &Report) -> Option<&'static str> {
+    match report.shutdown.as_deref()? {
+        "guest-reset" => Some(RESTARTED),
+        "guest-shutdown" => Some("the guest powered itself off before the command ended"),
+        _ => None,
     }
 }
 

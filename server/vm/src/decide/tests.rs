@@ -60,6 +60,18 @@ fn only_an_exit_with_status_0_passes() {
     assert_eq!(statuses, [0, 7, 139, 69, 69, 124, 69, 69, 69, 69, 69, 69, 130]);
 }
 
+// G2
+#[test]
+fn what_the_guest_did_to_its_machine_is_the_reason_also_where_qemu_takes_its_time_to_end() {
+    for (shutdown, words) in [("guest-reset", "restarted"), ("guest-shutdown", "powered itself off")] {
+        let report = Report { shutdown: Some(shutdown.to_owned()), ..Report::default() };
+        for end in [RunEnd::Died("exit status: 0".to_owned()), RunEnd::Unreachable("gone".to_owned())] {
+            let Verdict::Lost(failure) = verdict(&end, &report, true) else { panic!("{end:?}") };
+            assert!(failure.reason.contains(words), "{failure:?}");
+        }
+    }
+}
+
 #[test]
 fn a_kernel_bug_overrules_the_command_in_every_end_but_a_cancel() {
     let report = Report { bugs: vec![bug(BugKind::Locking)], ..Report::default() };
