@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use super::clean::ending::{self, Circumstances, Stdout};
@@ -160,10 +161,11 @@ impl Running {
         }
         let waiting = shared.clone();
         std::thread::spawn(move || {
-            let status = child.wait();
+            // Not yet waited for: until its end is known here its number stays its own, and a signal to it arrives.
+            let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
             let mut seen = waiting.0.lock().expect("no holder panics");
             seen.ended = Some(Instant::now());
-            seen.status = status.ok();
+            seen.status = child.wait().ok();
             waiting.1.notify_all();
         });
         let words: Vec<_> = invocation.args.iter().map(|word| word.to_string_lossy()).collect();
@@ -235,7 +237,6 @@ impl Running {
     pub fn signal(&mut self, signal: Signal) {
         self.check.circumstances.sent.push(signal);
         let seen = self.shared.0.lock().expect("no holder panics");
-        // Until it was waited for, its number is nobody else's.
         if seen.status.is_none() {
             kill(self.pid, signal).expect("it is our child");
         }
