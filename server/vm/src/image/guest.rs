@@ -132,8 +132,8 @@ impl Guest {
         let survey = Script { text: script!("survey.sh"), arguments: Vec::new() };
         let survey = Survey::parse(&agent.run(survey).await?);
         let (script, way) = self.plan(&survey, command).await?;
-        // The command waits in front of its pipes until somebody reads them, so nothing is written before it is said that it runs.
         let _ = self.control.send(Control::Starting);
+        // The command waits in front of its pipes until somebody reads them, so nothing is written before it is said that it runs.
         let pid = agent.start(script, matches!(way, Way::Collected)).await?;
         self.phase.send_replace(PlainPhase::Running);
         let _ = self.events.send(EventKind::CommandStarted).await;
